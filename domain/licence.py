@@ -1,0 +1,57 @@
+"""Licences, limits and regions: registers that rules read through ports. All of it is configuration with a source.
+
+This file finishes with `Limit`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """An administrative region by its GB/T 2260 code (city 4+00, county 6 digits)."""
+
+    code: str
+    name_zh: str
+    name_en: str
+    parent_code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Licence:
+    """A geothermal mining right and its duties. A duty that is None does not exist for this holder: it is never a global rule."""
+
+    code: str
+    station: str
+    holder: str
+    valid_from: date
+    valid_to: date
+    quota_m3_per_a: float | None = None
+    quota_m3_per_d: float | None = None
+    licence_year_start: str = "01-01"
+    reinjection_ratio: float | None = None
+    drawdown_limit_m: float | None = None
+    source: str = ""
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A figure that something is held against: (scope, property, kind, level) -> value in `unit`, with source and validity."""
+
+    code: str
+    property_code: str
+    unit: str
+    value: float
+    kind: str
+    level: str | None = None
+    zone_code: str | None = None
+    aquifer: str | None = None
+    station: str | None = None
+    source: str = ""
+    effective_from: date | None = None
+    effective_to: date | None = None

@@ -1,0 +1,106 @@
+"""Ports: what one room needs of another, said in the words of the domain.
+
+`ingest` resolves streams and commits batches, `alerts` reads observations, findings and registers, both through these protocols;
+`storage` implements them and `service` wires them. This file finishes with `RawFiles`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from domain.datum import DatumOffset
+from domain.licence import Licence, Limit
+from domain.model import Datastream, ObservedProperty, Sensor, Station, StationEvent
+from domain.observation import Batch, CommitCounts, FloatArray, TimeArray
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesData:
+    """Stored observations of one datastream as arrays, in time order, in the datastream's unit; NaN = missing/unknown."""
+
+    time: TimeArray
+    result: FloatArray
+    sigma: FloatArray
+    quality: Any
+    end: TimeArray
+
+
+class Registry(Protocol):
+    """The registers of stations, sensors, properties and datastreams."""
+
+    def observed_property(self, code: str) -> ObservedProperty | None:
+        """Return the property, or None."""
+
+    def station(self, code: str) -> Station | None:
+        """Return the station whatever the case of `code`, or None."""
+
+    def datastream(self, code: str) -> Datastream | None:
+        """Return the datastream, or None."""
+
+    def add_station(self, station: Station, *, actor: str) -> Station:
+        """Create a station and return it with its id."""
+
+    def add_sensor(self, sensor: Sensor, *, actor: str) -> Sensor:
+        """Create a sensor and return it with its id."""
+
+    def add_datastream(self, datastream: Datastream, *, actor: str) -> Datastream:
+        """Create a datastream and return it with its id; ConflictError when the schema refuses it."""
+
+    def datum_offsets(self) -> Sequence[DatumOffset]:
+        """Return every configured offset between vertical datums."""
+
+    def node_region(self) -> str | None:
+        """Return the GB/T 2260 code of the node's own region, used where a station states none."""
+
+
+class ObservationStore(Protocol):
+    """Commits batches: everything in a batch becomes visible together with its ledger sequence, or nothing does."""
+
+    def commit(self, batch: Batch) -> CommitCounts:
+        """Store a batch in one transaction; recognise duplicates, keep corrections as revisions, quarantine rejects."""
+
+
+class ObservationReader(Protocol):
+    """Reads current observations for rules and analytics."""
+
+    def series(
+        self,
+        datastream_id: int,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        *,
+        as_of: int | None = None,
+    ) -> SeriesData:
+        """Return observations with start <= phenomenon_time < end, as known at ledger sequence `as_of` (None = now)."""
+
+    def last_time(self, datastream_id: int) -> datetime | None:
+        """Return the phenomenon time of the newest observation, or None."""
+
+
+class Registers(Protocol):
+    """What rules read beside observations."""
+
+    def licences(self, station: str) -> Sequence[Licence]:
+        """Return the licences of a station."""
+
+    def limits(self, datastream: Datastream, station: Station) -> Sequence[Limit]:
+        """Return the limits that apply to a datastream today."""
+
+    def events(self, station: str) -> Sequence[StationEvent]:
+        """Return the event log of a station, oldest first."""
+
+
+class RawFiles(Protocol):
+    """Keeps raw files once, compressed, under their sha256."""
+
+    def keep(self, body: bytes, sha256: str) -> str:
+        """Store the bytes if they are new and return their location."""
+
+    def read(self, location: str) -> bytes:
+        """Return the bytes stored at a location."""
+
+
+JsonObject = Mapping[str, Any]
