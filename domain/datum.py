@@ -15,7 +15,7 @@ from domain.errors import DatumError
 
 @dataclass(frozen=True, slots=True)
 class DatumOffset:
-    """`height in target = height in source + offset_m`, for the administrative region whose GB/T 2260 code begins with `region_prefix`."""
+    """`height in target = height in source + offset_m`, for the region whose GB/T 2260 code begins with `region_prefix`."""
 
     source_datum: str
     target_datum: str

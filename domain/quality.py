@@ -1,7 +1,7 @@
 """Quality flags and the stable codes that explain them.
 
-Flags are those of QARTOD (U.S. IOOS, Manual for Real-Time Quality Control; IOC 54:V3 primary level). The field's own words map onto
-them: 正常 good = 1, 未检 unknown = 2, 可疑 suspect = 3, 错误 bad = 4, 缺测 missing = 9. This file finishes with the codes.
+Flags are those of QARTOD (U.S. IOOS, Manual for Real-Time Quality Control; IOC 54:V3 primary level). The field's own words
+map onto them: 正常 good = 1, 未检 unknown = 2, 可疑 suspect = 3, 错误 bad = 4, 缺测 missing = 9. This file finishes with the codes.
 """
 
 from __future__ import annotations
