@@ -1,0 +1,149 @@
+"""Settings: one typed class, read once in `bootstrap`. Flags beat the environment, the environment beats the file.
+
+Every setting has an environment variable `GROUNDWATCH_<NAME>` and a key of the same lower-case name in the TOML file; both are listed in
+`config.example.toml`. This file finishes with `load_settings`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from domain.errors import ConfigurationError
+
+PREFIX = "GROUNDWATCH_"
+
+
+def default_home(environ: Mapping[str, str]) -> Path:
+    """Return the user's data directory for GroundWatch (XDG Base Directory Specification)."""
+    data = environ.get("XDG_DATA_HOME") or str(Path(environ.get("HOME", "~")).expanduser() / ".local" / "share")
+    return Path(data) / "groundwatch"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings of one process; secrets are masked when printed."""
+
+    home: Path
+    database_url: str | None = field(default=None, repr=False)
+    mqtt_url: str | None = field(default=None, repr=False)
+    config: Path | None = None
+    host: str = "127.0.0.1"
+    port: int = 8000
+    demo: bool = False
+    demo_seed: int = 20260101
+    inbox: Path | None = None
+    log_level: str = "INFO"
+    mqtt_shared_group: str | None = None
+    mqtt_client_id: str = "groundwatch-ingest"
+    mqtt_receive_maximum: int = 2000
+    ingest_batch_messages: int = 2000
+    ingest_batch_wait_ms: int = 50
+    analyse_every_s: float = 20.0
+    analyse_debounce_s: float = 600.0
+    tick_every_s: float = 5.0
+    database_pool: int = 10
+    public_url: str = "http://127.0.0.1:8000"
+    session_hours: float = 12.0
+    smtp_url: str | None = field(default=None, repr=False)
+    minimum_free_bytes: int = 1_000_000_000
+
+
+_TYPES: Mapping[str, Any] = {
+    "home": Path,
+    "config": Path,
+    "inbox": Path,
+    "port": int,
+    "demo": bool,
+    "demo_seed": int,
+    "mqtt_receive_maximum": int,
+    "ingest_batch_messages": int,
+    "ingest_batch_wait_ms": int,
+    "analyse_every_s": float,
+    "analyse_debounce_s": float,
+    "tick_every_s": float,
+    "database_pool": int,
+    "session_hours": float,
+    "minimum_free_bytes": int,
+}
+_TRUE = {"1", "true", "yes", "on"}
+_FALSE = {"0", "false", "no", "off", ""}
+
+
+def load_settings(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Merge flags, environment and file into `Settings`.
+
+    Parameters
+    ----------
+    flags
+        Values from the command line; None values are ignored.
+    environ
+        The environment; `os.environ` when None. `GROUNDWATCH_CONFIG_FILE` names the TOML file, otherwise `config.toml` in the home
+        is read when it exists.
+
+    Raises
+    ------
+    ConfigurationError
+        For an unknown key, a value of the wrong type, or a file that is not TOML.
+    """
+    environment = os.environ if environ is None else environ
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    from_environment = {
+        item.name: environment[PREFIX + item.name.upper()] for item in fields(Settings) if PREFIX + item.name.upper() in environment
+    }
+    home = Path(given.get("home") or from_environment.get("home") or default_home(environment)).expanduser()
+    merged: dict[str, Any] = {"home": home, **_read_file(home, environment), **from_environment, **given, "home": home}
+    return Settings(**{name: _typed(name, value) for name, value in merged.items()})
+
+
+def _read_file(home: Path, environ: Mapping[str, str]) -> dict[str, Any]:
+    named = environ.get(PREFIX + "CONFIG_FILE")
+    path = Path(named) if named else home / "config.toml"
+    if not path.exists():
+        if named:
+            raise ConfigurationError("the settings file does not exist.", where=str(path), remedy=f"correct {PREFIX}CONFIG_FILE")
+        return {}
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"not TOML: {error}.", where=str(path), remedy="compare with config.example.toml") from error
+    known = {item.name for item in fields(Settings)}
+    unknown = sorted(set(content) - known)
+    if unknown:
+        raise ConfigurationError(
+            f"unknown settings: {', '.join(unknown)}.", where=str(path), remedy="the known ones are listed in config.example.toml"
+        )
+    return content
+
+
+def _typed(name: str, value: Any) -> Any:
+    wanted = _TYPES.get(name, str)
+    try:
+        if wanted is bool:
+            return value if isinstance(value, bool) else _boolean(str(value))
+        if value is None:
+            return None
+        return Path(value).expanduser() if wanted is Path else wanted(value)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"{value!r} is no {wanted.__name__}.", where=PREFIX + name.upper(), remedy="see config.example.toml"
+        ) from error
+
+
+def _boolean(text: str) -> bool:
+    lowered = text.strip().lower()
+    if lowered in _TRUE:
+        return True
+    if lowered in _FALSE:
+        return False
+    raise ValueError(text)
+
+
+def executable() -> list[str]:
+    """Return the command that starts another GroundWatch process with this interpreter."""
+    return [sys.executable, "-m", "service.cli"]
