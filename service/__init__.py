@@ -1,0 +1,1 @@
+"""The top floor: wiring, HTTP, command line, time and processes."""

@@ -1,0 +1,164 @@
+"""The command line `groundwatch`: the parser, and a dispatch that imports a command's module only when it runs.
+
+Results go to stdout (`--json`: one JSON object, or JSON lines), everything else to stderr. Exit codes: 0 done, 1 the answer is "no" (a
+check failed, an explanation differs), 2 unusable input or configuration, 3 some rows were rejected. This file finishes with `main`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from domain.errors import GroundWatchError
+
+Command = Callable[[argparse.Namespace], int]
+REGISTERS = ("station", "sensor", "datastream", "licence", "rule", "partner", "user", "key", "device")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; errors are one sentence with the remedy, never a traceback."""
+    arguments = build_parser().parse_args(argv)
+    logging.basicConfig(
+        level=os.environ.get("GROUNDWATCH_LOG_LEVEL", "INFO").upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    try:
+        return _load(arguments.run)(arguments)
+    except GroundWatchError as error:
+        return _refuse(error, as_json=getattr(arguments, "json", False))
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+
+
+def _load(target: str) -> Command:
+    module, function = target.split(":")
+    command: Command = getattr(importlib.import_module(module), function)
+    return command
+
+
+def _refuse(error: GroundWatchError, *, as_json: bool) -> int:
+    if as_json:
+        sys.stdout.write(
+            json.dumps(
+                {"ok": False, "error": error.code, "what": error.what, "where": error.where, "remedy": error.remedy}, ensure_ascii=False
+            )
+            + "\n"
+        )
+    sys.stderr.write(f"groundwatch: {error}\n")
+    return 2
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of every command, importing none of them."""
+    parser = argparse.ArgumentParser(prog="groundwatch", description="Land-subsidence and geothermal monitoring 地面沉降与地热监测")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_processes(commands)
+    _add_files(commands)
+    _add_analysis(commands)
+    _add_registers(commands)
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, run: str, text: str, *, machine: bool = False
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=text, description=text)
+    command.set_defaults(run=run)
+    command.add_argument("--home", help="data directory (default: GROUNDWATCH_HOME or the user's data directory)")
+    if machine:
+        command.add_argument("--json", action="store_true", help="print JSON on stdout and nothing else there")
+    return command
+
+
+def _add_processes(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    up = _command(commands, "up", "service.commands.stack:up", "run everything: embedded stack, migrate, ingest, worker, serve")
+    up.add_argument("--demo", action="store_true", default=None, help="load and feed the simulated demonstration network")
+    up.add_argument("--port", type=int)
+    up.add_argument("--host")
+    up.add_argument("--config", help="folder of this city's configuration")
+    migrate = _command(commands, "migrate", "service.commands.processes:migrate", "bring the database schema up to date", machine=True)
+    migrate.add_argument("--config", help="apply this city's configuration folder afterwards")
+    serve = _command(commands, "serve", "service.commands.processes:serve", "serve the dashboard and the API")
+    serve.add_argument("--port", type=int)
+    serve.add_argument("--host")
+    _command(commands, "ingest", "service.commands.processes:ingest", "take observations from MQTT and the inbox folder")
+    _command(commands, "worker", "service.commands.processes:worker", "evaluate rules, run analytics, refresh roll-ups, send notifications")
+    gateway = _command(commands, "demo-gateway", "service.commands.processes:demo_gateway", "push simulated live observations over MQTT")
+    gateway.add_argument("--interval", type=float, default=5.0, help="seconds between rounds")
+    configure = _command(commands, "configure", "service.commands.processes:configure", "apply a city's configuration folder", machine=True)
+    configure.add_argument("folder")
+    _command(commands, "check", "service.commands.check:check", "check configuration and connectivity, with remedies", machine=True)
+    embedded = _command(commands, "embedded", "service.commands.stack:embedded", "the embedded PostgreSQL and Mosquitto alone")
+    embedded.add_argument("action", choices=("start", "stop", "status", "url"))
+
+
+def _add_files(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    load = _command(commands, "import", "service.commands.files:import_files", "import files through the whole pipeline", machine=True)
+    load.add_argument("files", nargs="+", metavar="FILE")
+    load.add_argument("--format", help="levelling, toa5, tenv3, csv ... (guessed when absent)")
+    load.add_argument("--profile", help="name of a shipped profile or path of a YAML profile")
+    load.add_argument("--station", help="station code, where the file states none")
+    load.add_argument("--unit", help="UCUM unit of the values, where file and profile state none")
+    load.add_argument("--datum", help="vertical datum of the heights, e.g. CN-H85")
+    load.add_argument("--zone", help="time zone of naive times, e.g. Asia/Shanghai")
+    load.add_argument("--frame", help="reference frame of GNSS positions, e.g. IGS14")
+    load.add_argument("--region", help="GB/T 2260 code of the stations, for datum offsets")
+    load.add_argument("--convert-datum", action="store_true", help="convert heights to the datastream's datum by the region's offset")
+    load.add_argument("--no-create", action="store_true", help="refuse unknown stations and datastreams instead of creating them")
+    load.add_argument("--dry-run", action="store_true", help="parse and check, store nothing")
+    export = _command(commands, "export", "service.commands.files:export", "stream observations or stations out")
+    export.add_argument("datastream", nargs="*", help="datastream codes; none with --format geojson = all stations")
+    export.add_argument("--format", choices=("csv", "json", "geojson"), default="csv")
+    export.add_argument("--from", dest="start", help="inclusive, with offset")
+    export.add_argument("--to", dest="end", help="exclusive, with offset")
+    replay = _command(commands, "replay", "service.commands.files:replay", "run quarantined raw payloads again after a fix", machine=True)
+    replay.add_argument("--since", required=True, help="time with offset")
+
+
+def _add_analysis(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    for name, text in (
+        ("velocity", "velocity, sigma, seasonal terms and steps of files, with no database"),
+        ("detect", "anomalies and change points of files, with no database"),
+    ):
+        command = _command(commands, name, f"service.commands.files:{name}", text, machine=True)
+        command.add_argument("files", nargs="+", metavar="FILE")
+        command.add_argument("--format")
+        command.add_argument("--plot", metavar="FILE", help="draw what was found as png or svg")
+        if name == "velocity":
+            command.add_argument("--component", choices=("east", "north", "up", "value"))
+            command.add_argument("--events", metavar="FILE", help="steps to split at: an NGL steps file, or a date a line")
+    analyse = _command(commands, "analyse", "service.commands.analysis:analyse", "run the analytics now", machine=True)
+    analyse.add_argument("--datastream", action="append", metavar="CODE")
+    analyse.add_argument("--as-of", help="ledger sequence, or a time with offset")
+    explain = _command(commands, "explain", "service.commands.analysis:explain", "recompute an alert from its recorded inputs", machine=True)
+    explain.add_argument("alert", help="alert id or identifier")
+    audit = _command(commands, "audit", "service.commands.analysis:audit", "verify the hash chain of the audit log", machine=True)
+    audit.add_argument("action", choices=("verify",))
+
+
+def _add_registers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    for name in REGISTERS:
+        register = commands.add_parser(name, help=f"manage {name}s")
+        actions = register.add_subparsers(dest="action", required=True)
+        for action in ("list", "show", "add", "set", "remove", "export", "import"):
+            command = _command(actions, action, "service.commands.registers:run", f"{action} {name}", machine=True)
+            command.set_defaults(register=name)
+            if action in {"show", "add", "set", "remove"}:
+                command.add_argument("code")
+            if action in {"add", "set"}:
+                command.add_argument("values", nargs="*", metavar="KEY=VALUE")
+            if action == "import":
+                command.add_argument("file")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
