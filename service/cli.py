@@ -49,7 +49,8 @@ def _refuse(error: GroundWatchError, *, as_json: bool) -> int:
     if as_json:
         sys.stdout.write(
             json.dumps(
-                {"ok": False, "error": error.code, "what": error.what, "where": error.where, "remedy": error.remedy}, ensure_ascii=False
+                {"ok": False, "error": error.code, "what": error.what, "where": error.where, "remedy": error.remedy},
+                ensure_ascii=False,
             )
             + "\n"
         )
@@ -59,7 +60,9 @@ def _refuse(error: GroundWatchError, *, as_json: bool) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of every command, importing none of them."""
-    parser = argparse.ArgumentParser(prog="groundwatch", description="Land-subsidence and geothermal monitoring 地面沉降与地热监测")
+    parser = argparse.ArgumentParser(
+        prog="groundwatch", description="Land-subsidence and geothermal monitoring 地面沉降与地热监测"
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_processes(commands)
     _add_files(commands)
@@ -85,24 +88,39 @@ def _add_processes(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     up.add_argument("--port", type=int)
     up.add_argument("--host")
     up.add_argument("--config", help="folder of this city's configuration")
-    migrate = _command(commands, "migrate", "service.commands.processes:migrate", "bring the database schema up to date", machine=True)
+    migrate = _command(
+        commands, "migrate", "service.commands.processes:migrate", "bring the database schema up to date", machine=True
+    )
     migrate.add_argument("--config", help="apply this city's configuration folder afterwards")
     serve = _command(commands, "serve", "service.commands.processes:serve", "serve the dashboard and the API")
     serve.add_argument("--port", type=int)
     serve.add_argument("--host")
     _command(commands, "ingest", "service.commands.processes:ingest", "take observations from MQTT and the inbox folder")
-    _command(commands, "worker", "service.commands.processes:worker", "evaluate rules, run analytics, refresh roll-ups, send notifications")
-    gateway = _command(commands, "demo-gateway", "service.commands.processes:demo_gateway", "push simulated live observations over MQTT")
+    _command(
+        commands,
+        "worker",
+        "service.commands.processes:worker",
+        "evaluate rules, run analytics, refresh roll-ups, send notifications",
+    )
+    gateway = _command(
+        commands, "demo-gateway", "service.commands.processes:demo_gateway", "push simulated live observations over MQTT"
+    )
     gateway.add_argument("--interval", type=float, default=5.0, help="seconds between rounds")
-    configure = _command(commands, "configure", "service.commands.processes:configure", "apply a city's configuration folder", machine=True)
+    configure = _command(
+        commands, "configure", "service.commands.processes:configure", "apply a city's configuration folder", machine=True
+    )
     configure.add_argument("folder")
-    _command(commands, "check", "service.commands.check:check", "check configuration and connectivity, with remedies", machine=True)
+    _command(
+        commands, "check", "service.commands.check:check", "check configuration and connectivity, with remedies", machine=True
+    )
     embedded = _command(commands, "embedded", "service.commands.stack:embedded", "the embedded PostgreSQL and Mosquitto alone")
     embedded.add_argument("action", choices=("start", "stop", "status", "url"))
 
 
 def _add_files(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    load = _command(commands, "import", "service.commands.files:import_files", "import files through the whole pipeline", machine=True)
+    load = _command(
+        commands, "import", "service.commands.files:import_files", "import files through the whole pipeline", machine=True
+    )
     load.add_argument("files", nargs="+", metavar="FILE")
     load.add_argument("--format", help="levelling, toa5, tenv3, csv ... (guessed when absent)")
     load.add_argument("--profile", help="name of a shipped profile or path of a YAML profile")
@@ -112,7 +130,9 @@ def _add_files(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     load.add_argument("--zone", help="time zone of naive times, e.g. Asia/Shanghai")
     load.add_argument("--frame", help="reference frame of GNSS positions, e.g. IGS14")
     load.add_argument("--region", help="GB/T 2260 code of the stations, for datum offsets")
-    load.add_argument("--convert-datum", action="store_true", help="convert heights to the datastream's datum by the region's offset")
+    load.add_argument(
+        "--convert-datum", action="store_true", help="convert heights to the datastream's datum by the region's offset"
+    )
     load.add_argument("--no-create", action="store_true", help="refuse unknown stations and datastreams instead of creating them")
     load.add_argument("--dry-run", action="store_true", help="parse and check, store nothing")
     export = _command(commands, "export", "service.commands.files:export", "stream observations or stations out")
@@ -120,7 +140,9 @@ def _add_files(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     export.add_argument("--format", choices=("csv", "json", "geojson"), default="csv")
     export.add_argument("--from", dest="start", help="inclusive, with offset")
     export.add_argument("--to", dest="end", help="exclusive, with offset")
-    replay = _command(commands, "replay", "service.commands.files:replay", "run quarantined raw payloads again after a fix", machine=True)
+    replay = _command(
+        commands, "replay", "service.commands.files:replay", "run quarantined raw payloads again after a fix", machine=True
+    )
     replay.add_argument("--since", required=True, help="time with offset")
 
 
@@ -139,7 +161,9 @@ def _add_analysis(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     analyse = _command(commands, "analyse", "service.commands.analysis:analyse", "run the analytics now", machine=True)
     analyse.add_argument("--datastream", action="append", metavar="CODE")
     analyse.add_argument("--as-of", help="ledger sequence, or a time with offset")
-    explain = _command(commands, "explain", "service.commands.analysis:explain", "recompute an alert from its recorded inputs", machine=True)
+    explain = _command(
+        commands, "explain", "service.commands.analysis:explain", "recompute an alert from its recorded inputs", machine=True
+    )
     explain.add_argument("alert", help="alert id or identifier")
     audit = _command(commands, "audit", "service.commands.analysis:audit", "verify the hash chain of the audit log", machine=True)
     audit.add_argument("action", choices=("verify",))

@@ -94,10 +94,12 @@ def load_settings(flags: Mapping[str, Any] | None = None, environ: Mapping[str, 
     environment = os.environ if environ is None else environ
     given = {name: value for name, value in (flags or {}).items() if value is not None}
     from_environment = {
-        item.name: environment[PREFIX + item.name.upper()] for item in fields(Settings) if PREFIX + item.name.upper() in environment
+        item.name: environment[PREFIX + item.name.upper()]
+        for item in fields(Settings)
+        if PREFIX + item.name.upper() in environment
     }
     home = Path(given.get("home") or from_environment.get("home") or default_home(environment)).expanduser()
-    merged: dict[str, Any] = {"home": home, **_read_file(home, environment), **from_environment, **given, "home": home}
+    merged: dict[str, Any] = {**_read_file(home, environment), **from_environment, **given, "home": home}
     return Settings(**{name: _typed(name, value) for name, value in merged.items()})
 
 
