@@ -1,0 +1,41 @@
+"""Beginning and end of a process: signals become an event, and a child does not outlive its parent.
+
+This file finishes with `stop_event`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+
+PARENT_VARIABLE = "GROUNDWATCH_PARENT_PID"
+_PR_SET_PDEATHSIG = 1
+
+
+def follow_parent() -> None:
+    """Ask Linux for SIGTERM when the parent that set `GROUNDWATCH_PARENT_PID` dies, so that a killed `up` leaves no process."""
+    expected = os.environ.get(PARENT_VARIABLE)
+    if not expected or not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != int(expected):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def stop_event() -> threading.Event:
+    """Return an event that SIGTERM and SIGINT set; a second signal ends the process at once."""
+    event = threading.Event()
+
+    def request(_number: int, _frame: FrameType | None) -> None:
+        if event.is_set():
+            os._exit(1)
+        event.set()
+
+    signal.signal(signal.SIGTERM, request)
+    signal.signal(signal.SIGINT, request)
+    follow_parent()
+    return event
