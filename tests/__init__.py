@@ -1,0 +1,1 @@
+"""The suite mirrors the packages; `tests.waiting` waits for conditions."""
