@@ -20,6 +20,9 @@ from service.embedded.programs import Mosquitto
 from service.embedded.secrets_file import write_private
 
 START_TIMEOUT_S = 60.0
+NO_COUNT_LIMIT = 2**31 - 1
+"""Not 0: Mosquitto 2.0 then ends the connection of a client whose message it has refused ("Quota exceeded")."""
+
 MEBI = 1024 * 1024
 MAX_PACKET_BYTES = 16 * MEBI  # a logger's month of ten properties a minute, as columns, in one message
 
@@ -42,7 +45,7 @@ def configuration(port: int, layout: Layout, files: AccountFiles, queue_bytes: i
             "persistence true",
             f"persistence_location {layout.broker}/",
             "autosave_interval 5",
-            "max_queued_messages 0",
+            f"max_queued_messages {NO_COUNT_LIMIT}",
             f"max_queued_bytes {queue_bytes}",
             # Acknowledgements come after the database commit, so a batch of a commit must fit in flight.
             "max_inflight_messages 4096",

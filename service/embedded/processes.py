@@ -33,11 +33,11 @@ def start_time(pid: int) -> int | None:
 
 def working_in(directory: Path) -> Iterator[int]:
     """Yield the ids of processes whose working directory is `directory` (every PostgreSQL process works in its data)."""
-    wanted = os.path.realpath(directory)
+    wanted = directory.resolve()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             with suppress(OSError):
-                if str((entry / "cwd").readlink()) == wanted:
+                if (entry / "cwd").readlink() == wanted:
                     yield int(entry.name)
 
 
