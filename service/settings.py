@@ -15,14 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from domain.errors import ConfigurationError
+from service.embedded.home import default_home
 
 PREFIX = "GROUNDWATCH_"
-
-
-def default_home(environ: Mapping[str, str]) -> Path:
-    """Return the user's data directory for GroundWatch (XDG Base Directory Specification)."""
-    data = environ.get("XDG_DATA_HOME") or str(Path(environ.get("HOME", "~")).expanduser() / ".local" / "share")
-    return Path(data) / "groundwatch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +93,7 @@ def load_settings(flags: Mapping[str, Any] | None = None, environ: Mapping[str, 
         for item in fields(Settings)
         if PREFIX + item.name.upper() in environment
     }
-    home = Path(given.get("home") or from_environment.get("home") or default_home(environment)).expanduser()
+    home = Path(given.get("home") or from_environment.get("home") or default_home()).expanduser()
     merged: dict[str, Any] = {**_read_file(home, environment), **from_environment, **given, "home": home}
     return Settings(**{name: _typed(name, value) for name, value in merged.items()})
 
