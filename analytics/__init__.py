@@ -1,0 +1,117 @@
+"""Analytics: pure functions from arrays to outcomes, and the registry of methods.
+
+`METHODS` is the registry; `analyse_datastream` runs all that suit one datastream with one shared fit; and
+`fit_curve` recomputes curve and band of a stored run. This file finishes with `analyse_datastream`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from types import MappingProxyType
+
+from analytics import limits, recent_rate, screening, velocity
+from analytics.forecast import Curve, fit_curve
+from analytics.limits import LimitLine, LimitParameters
+from analytics.method import Method, input_digest
+from analytics.recent_rate import RecentRateParameters
+from analytics.sampling import Samples
+from analytics.screening import AnomalyParameters
+from analytics.velocity import VelocityParameters
+from domain.finding import Outcome
+from domain.model import StationEvent, ValueKind
+
+__all__ = [
+    "METHODS",
+    "AnalysisSettings",
+    "Curve",
+    "LimitLine",
+    "Method",
+    "Samples",
+    "analyse_datastream",
+    "fit_curve",
+    "input_digest",
+]
+
+METHODS: Mapping[str, Method] = MappingProxyType(
+    {
+        "velocity": Method("velocity", velocity.VERSION, VelocityParameters, velocity.run, "velocity.md"),
+        "rate_12mo": Method(
+            "rate_12mo", recent_rate.VERSION, RecentRateParameters, recent_rate.run, "rate_12mo.md"
+        ),
+        "anomaly": Method("anomaly", screening.VERSION, AnomalyParameters, screening.run, "anomaly.md"),
+        "time_to_limit": Method(
+            "time_to_limit", limits.VERSION, LimitParameters, limits.run, "time_to_limit.md"
+        ),
+    }
+)
+
+
+@dataclass(frozen=True)
+class AnalysisSettings:
+    """What a datastream says about itself to the analytics.
+
+    Attributes
+    ----------
+    unit : str
+        UCUM unit.
+    value_kind : ValueKind
+        Instant, mean, total or totaliser.
+    zone_offset_h : float
+        Hours by which the node's days begin before UTC days.
+    sparse : bool or None
+        True for surveys (levelling), None to decide by the interval.
+    limits : tuple of LimitLine
+        Figures in the datastream's unit for `time_to_limit`.
+    find_steps : bool
+        Whether unlogged steps are searched for.
+    """
+
+    unit: str
+    value_kind: ValueKind = ValueKind.INSTANT
+    zone_offset_h: float = 8.0
+    sparse: bool | None = None
+    limits: tuple[LimitLine, ...] = ()
+    find_steps: bool = True
+
+
+def analyse_datastream(
+    samples: Samples, events: Sequence[StationEvent], settings: AnalysisSettings, now: datetime
+) -> list[Outcome]:
+    """Run every method that suits one datastream, sharing one fit.
+
+    Parameters
+    ----------
+    samples : Samples
+        As stored, flags included.
+    events : sequence of StationEvent
+        The station's log.
+    settings : AnalysisSettings
+    now : datetime
+        Aware; later samples are not looked at.
+
+    Returns
+    -------
+    list of Outcome
+        Velocity, rate over twelve months, anomalies and, where limits are given, time to limit. Each equals
+        what the method's own `run` returns.
+    """
+    base = replace(
+        VelocityParameters(),
+        unit=settings.unit,
+        value_kind=settings.value_kind,
+        zone_offset_h=settings.zone_offset_h,
+        sparse=settings.sparse,
+        find_steps=settings.find_steps,
+    )
+    ready = velocity.prepare(samples, events, base, now)
+    outcomes = [
+        velocity.outcome(samples, events, base, ready),
+        recent_rate.outcome(samples, events, RecentRateParameters(base), ready, now),
+        screening.outcome(samples, events, AnomalyParameters(base), ready, now),
+    ]
+    if settings.limits:
+        chosen = LimitParameters(base, settings.limits)
+        outcomes.append(limits.outcome(samples, events, chosen, ready, now))
+    return outcomes

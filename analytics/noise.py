@@ -6,7 +6,8 @@ power law plus white, whose spectrum
     S(w) = s_white^2 + s_pl^2 |1 - exp(-iw)|^(-k)
 
 is factored into one minimum-phase filter (Kolmogorov's cepstral method), after Hosking's fractional
-difference for the power-law part. The covariance of n regular epochs is then C = H H' with a lower
+difference for the power-law part; or the sum of both filters driven by the same innovations (Langbein's
+simple sum). The covariance of n regular epochs is then C = H H' with a lower
 triangular Toeplitz H whose inverse is a filter as well, so that the likelihood costs a few FFTs. Epochs
 that are missing stay missing: with E the columns of the missing epochs,
 
@@ -35,7 +36,7 @@ from analytics.sampling import DAYS_PER_YEAR, Floats
 
 Cells = NDArray[np.int64]
 
-MODEL_NAMES = ("white", "ar1", "flicker_white", "powerlaw_white")
+MODEL_NAMES = ("white", "ar1", "flicker_white", "powerlaw_white", "powerlaw_sum")
 MAX_MISSING_IN_SEARCH = 1200
 MAX_EPOCHS_IN_SEARCH = 8192
 MAX_INDEX = 2.9
@@ -53,7 +54,8 @@ class NoiseModel:
     scale : float
         Standard deviation of the innovations of the unit-power mixture; multiplies everything.
     white_share : float
-        Share w of white power in the mixture w + (1 - w) |1 - exp(-iw)|^-k (1 for white noise).
+        Share w of white power in the mixture w + (1 - w) |1 - exp(-iw)|^-k (1 for white noise); for
+        "powerlaw_sum" the filters sqrt(w) and sqrt(1 - w) (1 - B)^(-k/2) are added before squaring.
     index : float
         Spectral index k of the power law (1 flicker, 2 random walk); 0 for white and AR(1).
     ar_coefficient : float
@@ -98,7 +100,8 @@ class NoiseModel:
             if n > 1:
                 inverse[1] = -self.ar_coefficient
             return self.ar_coefficient ** np.arange(n, dtype=np.float64), inverse, 0.0
-        smooth, smooth_inverse, log_first = _minimum_phase(self.white_share, self.index, n)
+        factor = _sum_phase if self.name == "powerlaw_sum" else _minimum_phase
+        smooth, smooth_inverse, log_first = factor(self.white_share, self.index, n)
         half = self.index / 2.0
         return (
             _convolve(smooth, fractional_filter(half, n)),
@@ -117,6 +120,8 @@ class NoiseModel:
         else:
             high_pass = (2.0 * np.sin(omega / 2.0)) ** self.index
             mixture = self.white_share * high_pass + (1.0 - self.white_share)
+            if self.name == "powerlaw_sum":
+                mixture = np.abs(_sum_response(self.white_share, self.index, omega)) ** 2
             return np.asarray(irfft(high_pass / mixture, size)[:n], dtype=np.float64)
         return np.asarray(irfft(1.0 / density, size)[:n], dtype=np.float64)
 
@@ -148,6 +153,22 @@ def _minimum_phase(white_share: float, index: float, n: int) -> tuple[Floats, Fl
     return np.asarray(forward), np.asarray(backward), float(causal[0])
 
 
+def _sum_response(white_share: float, index: float, omega: Floats) -> NDArray[np.complex128]:
+    """Frequency response of sqrt(w) (1-z)^(k/2) + sqrt(1-w), which has no zero inside the unit circle for k < 4."""
+    difference = (1.0 - np.exp(-1j * omega)) ** (index / 2.0)
+    return np.asarray(np.sqrt(white_share) * difference + np.sqrt(1.0 - white_share))
+
+
+def _sum_phase(white_share: float, index: float, n: int) -> tuple[Floats, Floats, float]:
+    """As :func:`_minimum_phase` for filters that are added before squaring."""
+    size = next_fast_len(4 * n, real=True)
+    omega = 2.0 * np.pi * np.arange(size // 2 + 1) / size
+    response = _sum_response(white_share, index, omega)
+    forward = irfft(response, size)[:n]
+    backward = irfft(1.0 / response, size)[:n]
+    return np.asarray(forward), np.asarray(backward), float(np.log(np.sqrt(white_share) + np.sqrt(1.0 - white_share)))
+
+
 def _convolve(a: Floats, b: Floats) -> Floats:
     """Causal convolution of equally long filters, cut to their length."""
     n = a.shape[0]
@@ -155,7 +176,7 @@ def _convolve(a: Floats, b: Floats) -> Floats:
     return np.asarray(irfft(rfft(a, size) * rfft(b, size), size)[:n], dtype=np.float64)
 
 
-def _apply(filter_: Floats, columns: Floats) -> Floats:
+def apply_filter(filter_: Floats, columns: Floats) -> Floats:
     """Causal filter of the columns of an array of shape (n, p)."""
     n = columns.shape[0]
     size = next_fast_len(2 * n, real=True)
@@ -164,8 +185,8 @@ def _apply(filter_: Floats, columns: Floats) -> Floats:
 
 
 def _apply_transposed(filter_: Floats, columns: Floats) -> Floats:
-    """Transpose of :func:`_apply`: the same filter running backwards in time."""
-    return _apply(filter_, columns[::-1])[::-1]
+    """Transpose of :func:`apply_filter`: the same filter running backwards in time."""
+    return apply_filter(filter_, columns[::-1])[::-1]
 
 
 @dataclass(frozen=True)
@@ -294,10 +315,14 @@ def generalised_least_squares(grid: Grid, model: NoiseModel) -> GlsFit:
     columns[grid.occupied, p] = grid.values
     length = 3 * n if grid.missing.size else n
     _, inverse, log_first = model.filters(length)
-    whitened = _apply(inverse[:n], columns)
+    whitened = apply_filter(inverse[:n], columns)
     normal = whitened.T @ whitened
     log_det = 2.0 * n * log_first
-    if grid.missing.size:
+    if grid.missing.size > 2 * MAX_MISSING_IN_SEARCH:
+        # The determinant is out of reach, and not needed: the noise was chosen on a part of the record.
+        whitened = apply_filter(inverse[:n], conditional_series(grid, model))
+        normal = whitened.T @ whitened
+    elif grid.missing.size:
         matrix = _missing_matrix(model, inverse, grid.missing, n)
         matrix[np.diag_indices_from(matrix)] *= 1.0 + 1e-10
         factor = cho_factor(matrix, lower=True, check_finite=False)
@@ -326,6 +351,64 @@ def generalised_least_squares(grid: Grid, model: NoiseModel) -> GlsFit:
     return GlsFit(np.asarray(parameters), np.asarray(variance * cofactor), noise, observed)
 
 
+def whiten(columns: Floats, model: NoiseModel) -> Floats:
+    """Apply the inverse filter of a noise model to gapless columns of shape (n, p); unit innovations."""
+    return apply_filter(model.filters(columns.shape[0])[1], columns)
+
+
+def conditional_series(grid: Grid, model: NoiseModel) -> Floats:
+    """Design and values on the whole grid, missing cells set to what the noise model expects there.
+
+    The expectation makes the whitened columns reproduce the exact likelihood of the observed cells; it is a
+    step of the computation, never stored or shown as data.
+
+    Returns
+    -------
+    ndarray, shape (grid.n, p + 1)
+        The design matrix and, last, the values.
+    """
+    columns = np.zeros((grid.n, grid.design.shape[1] + 1))
+    columns[grid.occupied, :-1] = grid.design
+    columns[grid.occupied, -1] = grid.values
+    if not grid.missing.size:
+        return columns
+    inverse = model.filters(3 * grid.n)[1]
+    near = inverse[: grid.n]
+    cross = _apply_transposed(near, apply_filter(near, columns))[grid.missing]
+    if grid.missing.size <= 2 * MAX_MISSING_IN_SEARCH:
+        matrix = _missing_matrix(model, inverse, grid.missing, grid.n)
+        matrix[np.diag_indices_from(matrix)] *= 1.0 + 1e-10
+        columns[grid.missing] = -cho_solve(cho_factor(matrix, lower=True), cross)
+    else:
+        columns[grid.missing] = -_solve_missing(near, grid, cross)
+    return columns
+
+
+def _solve_missing(near: Floats, grid: Grid, right: Floats) -> Floats:
+    """Conjugate gradients for M X = right, when M is too large to be factored."""
+    scale = float(near @ near)
+    solution = np.zeros_like(right)
+    residual = right.copy()
+    direction = residual / scale
+    power = (residual * direction).sum(axis=0)
+    target = 1e-16 * np.maximum(power, 1e-300)
+    full = np.zeros((grid.n, right.shape[1]))
+    for _ in range(500):
+        if np.all(power <= target):
+            break
+        full[grid.missing] = direction
+        product = _apply_transposed(near, apply_filter(near, full))[grid.missing]
+        curvature = (direction * product).sum(axis=0)
+        step = np.where(curvature > 0.0, power / np.where(curvature > 0.0, curvature, 1.0), 0.0)
+        solution += step * direction
+        residual -= step * product
+        preconditioned = residual / scale
+        fresh = (residual * preconditioned).sum(axis=0)
+        direction = preconditioned + np.where(power > 0.0, fresh / np.maximum(power, 1e-300), 0.0) * direction
+        power = fresh
+    return solution
+
+
 def _share(logit: float) -> float:
     return float(1.0 / (1.0 + np.exp(-np.clip(logit, -16.0, 13.0))))
 
@@ -347,6 +430,10 @@ def _model_power_law(x: Floats) -> NoiseModel:
     return NoiseModel("powerlaw_white", 1.0, _share(float(x[0])), index, n_parameters=3)
 
 
+def _model_power_law_sum(x: Floats) -> NoiseModel:
+    return replace(_model_power_law(x), name="powerlaw_sum")
+
+
 def _index_to_logit(index: float) -> float:
     ratio = min(max(index / MAX_INDEX, 1e-3), 1.0 - 1e-3)
     return float(np.log(ratio / (1.0 - ratio)))
@@ -362,18 +449,18 @@ def _search_one(grid: Grid, build: Callable[[Floats], NoiseModel], low: float, h
     return build(np.array([found.x]))
 
 
-def _search_power_law(grid: Grid, start: NoiseModel) -> NoiseModel:
+def _search_power_law(grid: Grid, build: Callable[[Floats], NoiseModel], start: NoiseModel) -> NoiseModel:
     """Best mixture of white and power law, from the best mixture with flicker."""
 
     def cost(x: Floats) -> float:
-        return -generalised_least_squares(grid, _model_power_law(x)).noise.log_likelihood
+        return -generalised_least_squares(grid, build(x)).noise.log_likelihood
 
     share = min(max(start.white_share, 0.02), 0.999)
-    origin = np.array([np.log(share / (1.0 - share)), _index_to_logit(1.0)])
+    origin = np.array([np.log(share / (1.0 - share)), _index_to_logit(start.index)])
     simplex = np.vstack((origin, origin + (0.8, 0.0), origin + (0.4, 0.6)))
     options = {"initial_simplex": simplex, "xatol": 0.01, "fatol": 0.005, "maxfev": 90}
     found = minimize(cost, origin, method="Nelder-Mead", options=options)
-    return _model_power_law(found.x)
+    return build(found.x)
 
 
 def estimate_noise(grid: Grid, candidates: tuple[str, ...] = MODEL_NAMES) -> list[NoiseModel]:
@@ -397,17 +484,19 @@ def estimate_noise(grid: Grid, candidates: tuple[str, ...] = MODEL_NAMES) -> lis
     if used.n_observed < used.design.shape[1] + 4:
         return [generalised_least_squares(used, _model_white(np.empty(0))).noise]
     shapes: list[NoiseModel] = []
-    flicker: NoiseModel | None = None
     if "white" in candidates:
         shapes.append(_model_white(np.empty(0)))
     if "ar1" in candidates:
         shapes.append(_search_one(used, _model_ar1, -1.0, 3.8))
-    if "flicker_white" in candidates or "powerlaw_white" in candidates:
-        flicker = _search_one(used, _model_flicker, -9.0, 12.0)
-    if flicker is not None and "flicker_white" in candidates:
-        shapes.append(flicker)
-    if flicker is not None and "powerlaw_white" in candidates:
-        shapes.append(_search_power_law(used, flicker))
+    if set(candidates) & {"flicker_white", "powerlaw_white", "powerlaw_sum"}:
+        start = _search_one(used, _model_flicker, -9.0, 12.0)
+        if "flicker_white" in candidates:
+            shapes.append(start)
+        if "powerlaw_white" in candidates:
+            start = _search_power_law(used, _model_power_law, start)
+            shapes.append(start)
+        if "powerlaw_sum" in candidates:
+            shapes.append(_search_power_law(used, _model_power_law_sum, start))
     fitted = [generalised_least_squares(used, shape).noise for shape in shapes]
     return sorted(fitted, key=lambda model: model.bic)
 

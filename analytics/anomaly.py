@@ -1,0 +1,317 @@
+"""Anomalies of a series: spikes, level shifts, frozen values and missing patterns, judged causally.
+
+Every sample is compared with what its past led one to expect. Two expectations compete: the level of the
+last samples, and that level plus the change seen one season (a tidal or civil day) before; whichever served
+better lately is used. A departure is scored in robust standard deviations of past departures, with a floor
+at the instrument's resolution and a second hurdle at the largest departures that were usual before, so that
+heavy tails do not ring the bell. Nothing here looks at a later sample to raise an alarm.
+This file holds the causal detector and Hampel's filter for residuals.
+
+References: Hampel (1974), doi:10.1080/01621459.1974.10482962; Pearson et al. (2016),
+doi:10.1186/s13634-016-0383-6; QARTOD manuals (U.S. IOOS) for the spike and flat-line tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from analytics.sampling import Floats
+
+Flags = NDArray[np.bool_]
+_MAD_TO_SIGMA = 1.4826
+
+
+@dataclass(frozen=True)
+class AnomalySettings:
+    """The one default setting.
+
+    Attributes
+    ----------
+    score_limit : float
+        Robust standard deviations of the past departures.
+    tail_factor : float
+        Multiple of the past departures' 99.5 % point that must be passed as well.
+    level_window, history : int
+        Samples of the running level and of the departures' scale.
+    probation : int
+        Samples at the beginning that only teach.
+    frozen_factor : float
+        A run of equal values must be this many times the longest one seen before.
+    frozen_minimum : int
+        Fewest equal values of a frozen run.
+    gap_factor : float
+        A gap must be this many typical intervals, and twice the longest seen before.
+    shift_samples : int
+        A departure that lasts so long is a level shift and becomes the new level.
+    """
+
+    score_limit: float = 8.0
+    tail_factor: float = 1.6
+    level_window: int = 9
+    history: int = 400
+    probation: int = 60
+    frozen_factor: float = 3.0
+    frozen_minimum: int = 12
+    gap_factor: float = 10.0
+    shift_samples: int = 12
+
+
+@dataclass(frozen=True)
+class Anomaly:
+    """One alarm. Indices count the samples given, `end_index` is inclusive, `score` is 1 at the alarm's limit."""
+
+    start_index: int
+    end_index: int
+    kind: str
+    score: float
+    size: float = 0.0
+
+
+def hampel(values: Floats, half_window: int = 5, limit: float = 5.0) -> tuple[Flags, Floats]:
+    """Hampel's identifier over a centred window.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n,)
+        Residuals or raw values; NaN is not allowed.
+    half_window : int
+        Samples on each side.
+    limit : float
+        Departure from the window's median in robust standard deviations of all departures.
+
+    Returns
+    -------
+    flagged : ndarray of bool, shape (n,)
+    score : ndarray, shape (n,)
+        Departure over its limit, signed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.sin(np.arange(100) / 9.0)
+    >>> x[40] += 3.0
+    >>> np.flatnonzero(hampel(x)[0]).tolist()
+    [40]
+    """
+    n = values.size
+    if n < 2 * half_window + 1:
+        return np.zeros(n, dtype=bool), np.zeros(n)
+    padded = np.pad(values, half_window, mode="reflect")
+    windows = sliding_window_view(padded, 2 * half_window + 1)
+    departure = values - np.median(windows, axis=1)
+    scale = max(_MAD_TO_SIGMA * float(np.median(np.abs(departure))), _resolution(values), 1e-300)
+    score = departure / (limit * scale)
+    return np.abs(score) > 1.0, score
+
+
+def _resolution(values: Floats) -> float:
+    """Smallest frequent step between unlike values: the instrument's last digit."""
+    if values.size < 3:
+        return 0.0
+    steps = np.abs(np.diff(values))
+    steps = steps[steps > 1e-9 * max(float(np.abs(values).max()), 1e-300)]
+    return float(np.quantile(steps, 0.02)) if steps.size else 0.0
+
+
+def _trailing_median(values: Floats, window: int) -> Floats:
+    """Median of the `window` samples before each sample; NaN where there are fewer."""
+    out = np.full(values.size, np.nan)
+    if values.size > window:
+        out[window:] = np.median(sliding_window_view(values, window)[:-1], axis=1)
+    return out
+
+
+def _trailing_scale(departure: Floats, window: int, stride: int = 16) -> tuple[Floats, Floats]:
+    """Robust sigma and 99.5 % point of the departures before each sample, refreshed every `stride` samples."""
+    n = departure.size
+    sigma, tail = np.full(n, np.nan), np.full(n, np.nan)
+    for start in range(stride, n + stride, stride):
+        past = np.abs(departure[max(0, start - window) : min(start, n)])
+        past = past[np.isfinite(past)]
+        if past.size >= 20 and start < n:
+            sigma[start : start + stride] = _MAD_TO_SIGMA * np.median(past)
+            tail[start : start + stride] = np.quantile(past, 0.995)
+    return sigma, tail
+
+
+def season_lags(ordinate: Floats, is_time: bool) -> tuple[int, ...]:
+    """Lags in samples of one and seven civil days, for a sub-daily series in seconds; none otherwise."""
+    if not is_time or ordinate.size < 100:
+        return ()
+    interval = float(np.median(np.diff(ordinate)))
+    if not 0.0 < interval <= 6 * 3600.0:
+        return ()
+    day = round(86400.0 / interval)
+    return tuple(lag for lag in (day, 7 * day) if 2 * lag < ordinate.size)
+
+
+def _expectations(values: Floats, settings: AnomalySettings, lags: Sequence[int]) -> Floats:
+    """Departures of every sample from its competing expectations, shape (n, candidates)."""
+    level = _trailing_median(values, settings.level_window)
+    last = np.concatenate(([np.nan], values[:-1]))
+    slope = np.concatenate(([np.nan, np.nan], 2.0 * values[1:-1] - values[:-2]))[: values.size]
+    candidates = [values - level, values - last, values - slope]
+    for lag in lags:
+        shifted = np.full(values.size, np.nan)
+        shifted[lag:] = values[:-lag]
+        difference = values - shifted
+        offset = _trailing_median(np.nan_to_num(difference), settings.level_window)
+        candidates.append(difference - offset)
+    return np.column_stack(candidates)
+
+
+def _choose_departure(departures: Floats, history: int, stride: int = 64) -> Floats:
+    """For each block of samples the departures from whichever expectation did best before it."""
+    n = departures.shape[0]
+    chosen = departures[:, 0].copy()
+    for start in range(stride, n, stride):
+        past = np.abs(departures[max(0, start - history) : start])
+        enough = np.isfinite(past).sum(axis=0) >= 30
+        if not enough.any():
+            continue
+        typical = np.full(past.shape[1], np.inf)
+        for column in np.flatnonzero(enough):
+            finite = past[np.isfinite(past[:, column]), column]
+            typical[column] = np.median(finite) + 0.25 * np.quantile(finite, 0.99)
+        block = slice(start, start + stride)
+        chosen[block] = departures[block, int(np.argmin(typical))]
+    return chosen
+
+
+def _clip_runs(flags: Flags, scores: Floats, settings: AnomalySettings) -> list[Anomaly]:
+    """Join alarms that are near each other into one departure and name its kind."""
+    at = np.flatnonzero(flags)
+    if not at.size:
+        return []
+    groups = np.split(at, np.flatnonzero(np.diff(at) > settings.level_window) + 1)
+    found = []
+    for group in groups:
+        first, last = int(group[0]), int(group[-1])
+        peak = float(np.abs(scores[group]).max())
+        found.append(Anomaly(first, last, "spike", peak))
+    return found
+
+
+def _name_kinds(values: Floats, found: list[Anomaly], settings: AnomalySettings) -> list[Anomaly]:
+    """Tell spikes from level shifts by the samples that had come in by the end of the departure."""
+    named = []
+    for anomaly in found:
+        before = values[max(0, anomaly.start_index - settings.shift_samples) : anomaly.start_index]
+        after = values[anomaly.end_index + 1 : anomaly.end_index + 1 + settings.shift_samples]
+        inside = values[anomaly.start_index : anomaly.end_index + 1]
+        level = float(np.median(before)) if before.size else float(values[0])
+        size = float(inside[np.argmax(np.abs(inside - level))] - level)
+        kind = "spike"
+        if after.size >= settings.shift_samples // 2:
+            remains = float(np.median(after)) - level
+            if abs(remains) > 0.5 * abs(size):
+                kind, size = "level_shift", remains
+        named.append(Anomaly(anomaly.start_index, anomaly.end_index, kind, anomaly.score, size))
+    return named
+
+
+def find_frozen(values: Floats, settings: AnomalySettings | None = None) -> list[Anomaly]:
+    """Runs of equal values far longer than any before them.
+
+    The alarm is raised at the sample with which the run becomes too long. A series that repeats itself by
+    nature (a dry rain gauge, a coarse reading) has long runs from the start and raises none.
+    """
+    chosen = settings or AnomalySettings()
+    if values.size < chosen.probation:
+        return []
+    starts = np.flatnonzero(np.concatenate(([True], np.diff(values) != 0.0)))
+    lengths = np.diff(np.concatenate((starts, [values.size])))
+    longest = np.maximum.accumulate(np.concatenate(([1], lengths[:-1])))
+    need = np.maximum(chosen.frozen_minimum, np.ceil(chosen.frozen_factor * longest)).astype(np.int64)
+    hits = np.flatnonzero((lengths >= need) & (starts + need > chosen.probation))
+    return [
+        Anomaly(
+            int(starts[i] + need[i] - 1),
+            int(starts[i] + lengths[i] - 1),
+            "frozen",
+            float(lengths[i] / need[i]),
+        )
+        for i in hits
+    ]
+
+
+def find_gaps_in(ordinate: Floats, settings: AnomalySettings | None = None) -> list[Anomaly]:
+    """Missing patterns: a silence longer than any before it and than `gap_factor` typical intervals.
+
+    The alarm's index is the first sample after the silence.
+    """
+    chosen = settings or AnomalySettings()
+    if ordinate.size < chosen.probation:
+        return []
+    steps = np.diff(ordinate)
+    typical = float(np.median(steps))
+    if typical <= 0.0:
+        return []
+    longest = np.maximum.accumulate(np.concatenate(([typical], steps[:-1])))
+    need = np.maximum(chosen.gap_factor * typical, 2.0 * longest)
+    hits = np.flatnonzero(steps > need)
+    return [Anomaly(int(i + 1), int(i + 1), "gap", float(steps[i] / need[i])) for i in hits]
+
+
+def detect_anomalies(
+    ordinate: Floats,
+    values: Floats,
+    is_time: bool = True,
+    settings: AnomalySettings | None = None,
+) -> list[Anomaly]:
+    """Causal detection over one series.
+
+    Parameters
+    ----------
+    ordinate : ndarray, shape (n,)
+        Seconds since any epoch, or a plain ordinate (year, counter) with ``is_time=False``; ascending.
+    values : ndarray, shape (n,)
+        Finite values.
+    is_time : bool
+        Whether days exist on the ordinate.
+    settings : AnomalySettings, optional
+
+    Returns
+    -------
+    list of Anomaly
+        In order of `start_index`; empty for short series.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(3)
+    >>> x = rng.normal(size=500)
+    >>> x[300] += 40.0
+    >>> [(a.start_index, a.kind) for a in detect_anomalies(np.arange(500.0), x, is_time=False)]
+    [(300, 'spike')]
+    """
+    chosen = settings or AnomalySettings()
+    n = values.size
+    if n <= chosen.probation:
+        return []
+    departures = _expectations(values, chosen, season_lags(ordinate, is_time))
+    departure = _choose_departure(departures, chosen.history)
+    sigma, tail = _trailing_scale(departure, chosen.history)
+    floor = _trailing_resolution(values, chosen)
+    limit = np.maximum(chosen.score_limit * np.maximum(sigma, floor), chosen.tail_factor * tail)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        score = np.where(limit > 0.0, departure / limit, 0.0)
+    score = np.nan_to_num(score)
+    score[: chosen.probation] = 0.0
+    flags = np.abs(score) > 1.0
+    found = _name_kinds(values, _clip_runs(flags, score, chosen), chosen)
+    found += find_frozen(values, chosen) + find_gaps_in(ordinate, chosen)
+    return sorted(found, key=lambda anomaly: (anomaly.start_index, anomaly.kind))
+
+
+def _trailing_resolution(values: Floats, settings: AnomalySettings, stride: int = 64) -> Floats:
+    """Instrument resolution as known from the past at each sample."""
+    out = np.zeros(values.size)
+    for start in range(stride, values.size, stride):
+        out[start : start + stride] = _resolution(values[max(0, start - settings.history) : start])
+    return out

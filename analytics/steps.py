@@ -1,0 +1,239 @@
+"""Steps that nobody logged, in noise that wanders by itself.
+
+A step is tested in the whitened domain: with U the whitening filter of the noise model and S its running
+sum, a unit step at epoch k becomes S shifted by k, so that the generalised-least-squares statistic
+
+    T_k = (s_k' z)^2 / (s_k' s_k),   s_k = (I - Q Q') U H_k,   z = (I - Q Q') U y
+
+(Q an orthonormal basis of the whitened trajectory) is had for every k from a handful of FFTs. The largest
+T is accepted above a fixed limit, the noise is estimated again without that step, and so on. Logged
+events are columns of the trajectory from the start and are never found again. This file holds that search and
+the plain penalised search for changes of level in short, uncorrelated series.
+
+References: Williams (2003), doi:10.1007/s00190-002-0283-4; Gazeaux et al. (2013),
+doi:10.1002/jgrb.50152 (DOGEx); Killick, Fearnhead and Eckley (2012), doi:10.1080/01621459.2012.737745.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.fft import irfft, next_fast_len, rfft
+
+from analytics.noise import (
+    Grid,
+    NoiseModel,
+    conditional_series,
+    estimate_noise,
+    generalised_least_squares,
+    lay_on_grid,
+    whiten,
+)
+from analytics.sampling import Floats
+from analytics.trajectory import TrajectoryModel
+
+STEP_LIMIT = 30.0
+"""Smallest chi-square (1 degree of freedom) of an unlogged step; 5.5 sigma, fixed for all series."""
+
+_SEARCH_MODELS = ("flicker_white", "powerlaw_white", "ar1")
+
+
+@dataclass(frozen=True)
+class DetectedStep:
+    """A step that the search proposes.
+
+    Attributes
+    ----------
+    year : float
+        Decimal year of the first sample after the step.
+    earliest, latest : float
+        Interval of decimal years within which the likelihood puts the step (chi-square below 3.84).
+    size, sigma : float
+        In the unit of the values.
+    score : float
+        Chi-square of the step with one degree of freedom.
+    """
+
+    year: float
+    earliest: float
+    latest: float
+    size: float
+    sigma: float
+    score: float
+
+
+def step_statistics(grid: Grid, model: NoiseModel) -> tuple[Floats, Floats, float]:
+    """Chi-square and size of a unit step at each cell of the grid, and the innovations' scale.
+
+    Parameters
+    ----------
+    grid : Grid
+        Samples with the design matrix of everything that is known already.
+    model : NoiseModel
+
+    Returns
+    -------
+    statistic, size : ndarray, shape (grid.n,)
+    scale : float
+    """
+    fit = generalised_least_squares(grid, model)
+    columns = conditional_series(grid, model)
+    whitened = whiten(columns, model)
+    norms = np.linalg.norm(whitened[:, :-1], axis=0)
+    basis, _ = np.linalg.qr(whitened[:, :-1] / np.where(norms > 0.0, norms, 1.0))
+    target = whitened[:, -1] - basis @ (basis.T @ whitened[:, -1])
+    _, inverse, _ = model.filters(grid.n)
+    response = np.cumsum(inverse)
+    stacked = np.column_stack((target, basis))
+    size = next_fast_len(2 * grid.n, real=True)
+    spectrum = rfft(stacked, size, axis=0) * np.conj(rfft(response, size))[:, None]
+    products = irfft(spectrum, size, axis=0)[: grid.n]
+    power = np.cumsum(response**2)[::-1] - (products[:, 1:] ** 2).sum(axis=1)
+    power = np.where(power > 1e-6 * np.cumsum(response**2)[::-1], power, np.inf)
+    sizes = products[:, 0] / power
+    return sizes * products[:, 0] / fit.noise.scale**2, sizes, fit.noise.scale
+
+
+def _interval(statistic: Floats, best: int) -> tuple[int, int]:
+    """Cells around `best` whose statistic is within 3.84 of it."""
+    near = statistic > statistic[best] - 3.84
+    low = best
+    while low > 0 and near[low - 1]:
+        low -= 1
+    high = best
+    while high < statistic.size - 1 and near[high + 1]:
+        high += 1
+    return low, high
+
+
+def detect_steps(
+    years: Floats,
+    values: Floats,
+    model: TrajectoryModel,
+    limit: float = STEP_LIMIT,
+    margin: int = 15,
+    separation: int = 30,
+    most: int = 20,
+) -> list[DetectedStep]:
+    """Propose steps that the event log does not hold.
+
+    Parameters
+    ----------
+    years, values : ndarray, shape (n,)
+        Decimal years, ascending, about regular; gaps are allowed.
+    model : TrajectoryModel
+        With the logged steps in it.
+    limit : float
+        Smallest chi-square.
+    margin : int
+        Samples at either end that cannot hold a step.
+    separation : int
+        Fewest samples between two steps, logged ones included.
+    most : int
+        Give up adding after that many.
+
+    Returns
+    -------
+    list of DetectedStep
+        In time order; empty for records shorter than four times the margin.
+    """
+    if years.size < max(4 * margin, 60):
+        return []
+    known: list[float] = list(model.steps)
+    found: list[float] = []
+    level = float(np.median(values))
+    noise: NoiseModel | None = None
+    stale = True
+    while len(found) < most:
+        current = replace(model, steps=tuple(sorted(known + found)))
+        grid = lay_on_grid(years, current.design(years), values - level)
+        if noise is None or stale:
+            noise = estimate_noise(grid, _SEARCH_MODELS)[0]
+            fresh = True
+        else:
+            fresh = False
+        statistic, _, _ = step_statistics(grid, noise)
+        best = _best_cell(grid, statistic, years, known + found, margin, separation)
+        if best is None or statistic[best] < limit:
+            if fresh:
+                break
+            stale = True
+            continue
+        found.append(_first_year_at(grid, years, best))
+        stale = False
+    return _confirm(years, values - level, model, sorted(found), limit)
+
+
+def _first_year_at(grid: Grid, years: Floats, cell: int) -> float:
+    """Time of the first sample in or after a cell."""
+    cells = np.rint((years - years[0]) / grid.step_a).astype(np.int64)
+    return float(years[np.searchsorted(cells, cell, side="left")])
+
+
+def _best_cell(
+    grid: Grid, statistic: Floats, years: Floats, steps: Sequence[float], margin: int, separation: int
+) -> int | None:
+    """The observed cell with the largest statistic that keeps its distances."""
+    allowed = np.zeros(grid.n, dtype=bool)
+    allowed[grid.occupied[margin:-margin]] = True
+    order = np.full(grid.n, -1)
+    order[grid.occupied] = np.arange(grid.n_observed)
+    for step in steps:
+        cell = round((step - years[0]) / grid.step_a)
+        at = int(np.searchsorted(grid.occupied, cell))
+        allowed &= np.abs(order - at) >= separation
+    if not allowed.any():
+        return None
+    return int(np.argmax(np.where(allowed, statistic, -np.inf)))
+
+
+def _confirm(
+    years: Floats, values: Floats, model: TrajectoryModel, found: list[float], limit: float
+) -> list[DetectedStep]:
+    """Drop steps that the others explain, then size and date each one in the company of the others."""
+    while found:
+        full = replace(model, steps=tuple(sorted([*model.steps, *found])))
+        grid = lay_on_grid(years, full.design(years), values)
+        noise = estimate_noise(grid, _SEARCH_MODELS)[0]
+        fit = generalised_least_squares(grid, noise)
+        first = full.names.index("step_0")
+        rows = [first + full.steps.index(step) for step in found]
+        scores = (fit.parameters[rows] / np.maximum(fit.sigmas[rows], 1e-300)) ** 2
+        weakest = int(np.argmin(scores))
+        if scores[weakest] < limit:
+            found = [step for i, step in enumerate(found) if i != weakest]
+            continue
+        return [
+            _describe(years, values, model, found, i, noise, (fit.parameters[r], fit.sigmas[r], scores[i]))
+            for i, r in enumerate(rows)
+        ]
+    return []
+
+
+def _describe(
+    years: Floats,
+    values: Floats,
+    model: TrajectoryModel,
+    found: list[float],
+    which: int,
+    noise: NoiseModel,
+    estimate: tuple[float, float, float],
+) -> DetectedStep:
+    """Date interval of one step from the profile of the statistic with the other steps in the trajectory."""
+    others = [step for i, step in enumerate(found) if i != which]
+    rest = replace(model, steps=tuple(sorted([*model.steps, *others])))
+    grid = lay_on_grid(years, rest.design(years), values)
+    statistic, _, _ = step_statistics(grid, noise)
+    at = round((found[which] - years[0]) / grid.step_a)
+    low, high = _interval(statistic, min(max(at, 0), grid.n - 1))
+    size, sigma, score = estimate
+    return DetectedStep(
+        year=found[which],
+        earliest=float(years[0] + (low - 1) * grid.step_a),
+        latest=float(years[0] + high * grid.step_a),
+        size=float(size),
+        sigma=float(sigma),
+        score=float(score),
+    )
