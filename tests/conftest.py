@@ -144,7 +144,7 @@ def _administer(server_url: str, *statements: str) -> None:
 
     with psycopg.connect(f"{server_url}/postgres", autocommit=True) as connection:
         for statement in statements:
-            connection.execute(statement)  # type: ignore[call-overload]
+            connection.execute(statement)
 
 
 @pytest.fixture(scope="session")

@@ -19,8 +19,8 @@ from service.embedded.processes import (
     Server,
     clean_environment,
     last_lines,
+    run_as,
     spawn,
-    switch_arguments,
     wait_until,
     working_in,
 )
@@ -158,9 +158,7 @@ def create_cluster(postgres: Postgres, layout: Layout, account: Account, passwor
         *([] if durable else ["--no-sync"]),
     ]
     try:
-        finished = subprocess.run(
-            command, check=False, capture_output=True, text=True, cwd="/", env=clean_environment({}), **switch_arguments(account)
-        )
+        finished = run_as(account, command)
     finally:
         password_file.unlink()
     if finished.returncode != 0:

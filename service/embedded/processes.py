@@ -100,16 +100,30 @@ def spawn(command: list[str], account: Account, log: Path, environment: Mapping[
             env=clean_environment(environment),
             start_new_session=True,
             umask=0o077,
-            **switch_arguments(account),
+            user=account.uid if account.switch else None,
+            group=account.gid if account.switch else None,
+            extra_groups=[] if account.switch else None,
         )
     return Server(child.pid, start_time(child.pid) or 0, child)
 
 
-def switch_arguments(account: Account) -> dict[str, object]:
-    """Return the arguments of `subprocess` that make a child run as `account`."""
-    if not account.switch:
-        return {}
-    return {"user": account.uid, "group": account.gid, "extra_groups": []}
+def run_as(
+    account: Account, command: list[str], *, text_input: str = "", directory: str | Path = "/"
+) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end as `account`, in a clean environment, and return what it said."""
+    return subprocess.run(
+        command,
+        input=text_input,
+        check=False,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        cwd=directory,
+        env=clean_environment({}),
+        user=account.uid if account.switch else None,
+        group=account.gid if account.switch else None,
+        extra_groups=[] if account.switch else None,
+    )
 
 
 def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.embedded.home import Account
-from service.embedded.processes import clean_environment, switch_arguments
+from service.embedded.processes import run_as
 
 POSTGRES_MINIMUM = 16
 TIMESCALEDB_MINIMUM = (2, 17)
@@ -66,7 +66,8 @@ def find_postgres(account: Account, major: int | None = None) -> Postgres | None
     """Return the newest installed PostgreSQL that counts, of the given major version where a database exists already."""
     found = [candidate for candidate in installed_postgres() if major in (None, candidate.major)]
     for candidate in sorted(found, key=lambda postgres: postgres.major, reverse=True):
-        if loads_timescaledb(candidate, account):
+        # A database that exists was made by it, so that it loads the extension has been seen already.
+        if major is not None or loads_timescaledb(candidate, account):
             return candidate
     return None
 
@@ -112,16 +113,7 @@ def loads_timescaledb(postgres: Postgres, account: Account) -> bool:
             ),
         )
         for command, text in steps:
-            finished = subprocess.run(
-                command,
-                input=text,
-                text=True,
-                capture_output=True,
-                check=False,
-                cwd=name,
-                env=clean_environment({}),
-                **switch_arguments(account),
-            )
+            finished = run_as(account, command, text_input=text, directory=name)
             if finished.returncode != 0 or re.search(r"\b(ERROR|FATAL):", finished.stderr):
                 return False
     return True

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from domain.errors import ConfigurationError
 from service.embedded import apt, elf
-from service.embedded.home import Account, Layout, can_enter
-from service.embedded.processes import clean_environment, switch_arguments
+from service.embedded.home import ALTERNATIVES, Account, Layout, can_enter
+from service.embedded.processes import run_as
 from service.embedded.programs import Mosquitto, Postgres, Programs, find_mosquitto, find_postgres, read_version
 
 Log = Callable[[str], None]
@@ -175,20 +175,12 @@ def try_programs(programs: Programs, account: Account) -> None:
                 where=str(program.parent),
                 remedy="choose another home with GROUNDWATCH_HOME or --home",
             )
-        finished = subprocess.run(
-            [str(program), option],
-            check=False,
-            capture_output=True,
-            text=True,
-            cwd="/",
-            env=clean_environment({}),
-            **switch_arguments(account),
-        )
+        finished = run_as(account, [str(program), option])
         if read_version(finished.stdout) < minimum:
             raise ConfigurationError(
                 f"the unpacked program does not run here: {(finished.stderr or finished.stdout).strip()[:300]}",
                 where=str(program),
-                remedy="the home must not be mounted noexec; " + apt.ALTERNATIVES,
+                remedy="the home must not be mounted noexec; " + ALTERNATIVES,
             )
     if not (ZONES / "Asia" / "Shanghai").exists():
         raise ConfigurationError(

@@ -16,6 +16,7 @@ from pathlib import Path
 import paho.mqtt.client as mqtt
 import psycopg
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
 from domain.errors import ConflictError, UnavailableError
 from service.embedded import EmbeddedStack, command_start, command_status, command_stop, command_url
@@ -47,7 +48,7 @@ def own(home: Path, stack_packages: Path) -> Iterator[EmbeddedStack]:
 
 def ask(stack: EmbeddedStack, statement: str) -> object:
     with psycopg.connect(stack.addresses.database_url) as connection:
-        row = connection.execute(statement).fetchone()  # type: ignore[call-overload]
+        row = connection.execute(statement).fetchone()
         return row[0] if row else None
 
 
@@ -127,11 +128,11 @@ def test_a_taken_port_is_stepped_around_and_reported(home: Path, stack_packages:
     with (
         closing(socket.create_server(("127.0.0.1", wanted.postgres_port))),
         closing(socket.create_server(("127.0.0.1", wanted.mqtt_port))),
+        EmbeddedStack(home, packages=stack_packages, durable=False, log=said.append) as second,
     ):
-        with EmbeddedStack(home, packages=stack_packages, durable=False, log=said.append) as second:
-            assert second.addresses.postgres_port != wanted.postgres_port
-            assert second.addresses.mqtt_port != wanted.mqtt_port
-            assert ask(second, "SELECT 1") == 1
+        assert second.addresses.postgres_port != wanted.postgres_port
+        assert second.addresses.mqtt_port != wanted.mqtt_port
+        assert ask(second, "SELECT 1") == 1
     assert sum("is taken" in line for line in said) == 2
 
 
@@ -187,7 +188,7 @@ def test_a_detached_stack_runs_on_until_it_is_stopped(home: Path, stack_packages
 
 
 def connect(stack: EmbeddedStack, user: str, password: str, **options: object) -> mqtt.Client:
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, **options)  # type: ignore[arg-type]
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, **options)  # type: ignore[arg-type]
     client.username_pw_set(user, password)
     client.connect("127.0.0.1", stack.addresses.mqtt_port)
     client.loop_start()
@@ -284,7 +285,7 @@ def test_messages_wait_for_a_client_that_is_away_also_across_a_broker_restart(ow
     own.stop_broker()
     own.start_broker()
     heard: list[int] = []
-    back = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, **options)  # type: ignore[arg-type]
+    back = mqtt.Client(CallbackAPIVersion.VERSION2, **options)  # type: ignore[arg-type]
     back.username_pw_set(service.mqtt_username, service.mqtt_password)
     back.on_message = lambda _client, _data, message: heard.append(int(message.payload))
     back.connect("127.0.0.1", service.mqtt_port)
