@@ -26,9 +26,7 @@ ADMIN = "admin"
 
 def up(arguments: argparse.Namespace) -> int:
     """Run everything in one go; Ctrl-C or SIGTERM ends all that was started."""
-    settings = load_settings(
-        {name: getattr(arguments, name) for name in ("home", "port", "host", "demo", "config")}
-    )
+    settings = load_settings({name: getattr(arguments, name) for name in ("home", "port", "host", "demo", "config")})
     stop = stop_event()
     _require_free_port(settings)
     with ExitStack() as stack:
@@ -153,7 +151,9 @@ def embedded(arguments: argparse.Namespace) -> int:
         addresses = stack.command_url(home)
         answer = {"database_url": addresses.database_url, "mqtt_url": addresses.mqtt_url_with_login}
     else:
-        answer = {"start": stack.command_start, "stop": stack.command_stop, "status": stack.command_status}[arguments.action](home)
+        answer = {"start": stack.command_start, "stop": stack.command_stop, "status": stack.command_status}[arguments.action](
+            home
+        )
     sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
     return 0 if answer.get("ok", True) else 1
 

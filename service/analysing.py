@@ -1,0 +1,151 @@
+"""Runs the analytics on stored datastreams: reads, computes in another process, stores runs, findings and derived observations.
+
+The ledger sequence is read first and the observations are read as of it, so a stored run can be recomputed from the same digits. The
+computation is a pure function on arrays and runs in a process of its own, so that a long fit never delays an alert. This file finishes
+with `Analyst`.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Self
+from zoneinfo import ZoneInfo
+
+from analytics import AnalysisSettings, LimitLine, Samples, analyse_datastream
+from domain.errors import UnavailableError
+from domain.finding import Outcome
+from domain.licence import Limit
+from domain.model import Datastream, ObservedProperty, Station, StationEvent
+from domain.units import compatible, convert
+from service.bootstrap import Container
+
+LOG = logging.getLogger("groundwatch.analyse")
+FALLING = "min"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """All that the computation of one datastream needs; plain values that another process can take."""
+
+    samples: Samples
+    events: tuple[StationEvent, ...]
+    settings: AnalysisSettings
+    now: datetime
+
+
+def compute(task: Task) -> list[Outcome]:
+    """Run every method that suits the datastream."""
+    return analyse_datastream(task.samples, task.events, task.settings, task.now)
+
+
+def limit_lines(limits: Sequence[Limit], datastream: Datastream) -> tuple[LimitLine, ...]:
+    """Return the limits that stand on the datastream's own property, in its unit."""
+    return tuple(
+        LimitLine(limit.code, float(convert(limit.value, limit.unit, datastream.unit)), rising=limit.kind != FALLING)
+        for limit in limits
+        if limit.property_code == datastream.property_code and compatible(limit.unit, datastream.unit)
+    )
+
+
+class Analyst:
+    """Analyses datastreams, one computing process at a time.
+
+    Parameters
+    ----------
+    container
+        The stores.
+    in_process
+        Compute in this process (command line, tests) instead of in one of its own.
+    """
+
+    def __init__(self, container: Container, *, in_process: bool = False) -> None:
+        self._container = container
+        self._executor = (
+            None if in_process else ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn"))
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def task(self, datastream: Datastream, now: datetime, as_of: int) -> Task:
+        """Collect what the computation needs, as of a ledger sequence."""
+        container = self._container
+        assert datastream.datastream_id is not None
+        station = container.registers.station(datastream.station)
+        observed = container.registers.observed_property(datastream.property_code)
+        assert station is not None
+        assert observed is not None
+        data = container.observations.series(datastream.datastream_id, as_of=as_of)
+        events = [event for event in container.registers.events(station.code) if event.datastream in {None, datastream.code}]
+        return Task(
+            Samples(data.time, data.result, data.sigma, data.quality.astype("uint8")),
+            tuple(events),
+            self._settings(datastream, observed, station, now),
+            now,
+        )
+
+    def _settings(self, datastream: Datastream, observed: ObservedProperty, station: Station, now: datetime) -> AnalysisSettings:
+        node = self._container.registers.node()
+        offset = ZoneInfo(node.zone if node else "UTC").utcoffset(now.replace(tzinfo=None)) or timedelta()
+        return AnalysisSettings(
+            unit=datastream.unit,
+            property_code=datastream.property_code,
+            value_kind=observed.value_kind,
+            zone_offset_h=offset.total_seconds() / 3600,
+            limits=limit_lines(self._container.registers.limits(datastream, station), datastream),
+        )
+
+    def analyse(self, datastream: Datastream, now: datetime, *, as_of: int | None = None, store: bool = True) -> list[Outcome]:
+        """Analyse one datastream and store what comes out.
+
+        Parameters
+        ----------
+        as_of
+            Ledger sequence to read as of; None = now. A run as of the past is never stored.
+        """
+        read_seq = self._container.analyses.current_seq() if as_of is None else as_of
+        task = self.task(datastream, now, read_seq)
+        outcomes = compute(task) if self._executor is None else self._executor.submit(compute, task).result()
+        if store and as_of is None:
+            self._container.analyses.save(datastream, outcomes, read_seq)
+        return outcomes
+
+    def analyse_changed(self, now: datetime, debounce: timedelta, limit: int = 50) -> int:
+        """Analyse datastreams that changed and were not analysed within `debounce`; return how many."""
+        done = 0
+        for datastream_id in self._container.work.waiting("analyse", limit=10_000):
+            if done >= limit:
+                break
+            state = self._container.analyses.state(datastream_id)
+            if state is not None and now - state.analysed_at < debounce:
+                continue
+            done += self._analyse_one(datastream_id, now)
+        return done
+
+    def _analyse_one(self, datastream_id: int, now: datetime) -> int:
+        """Take the work of one datastream, analyse it, and put the work back by rolling back when that fails."""
+        container = self._container
+        with container.work.claim_datastream("analyse", datastream_id) as claimed:
+            if not claimed:
+                return 0
+            datastream = container.registers.datastream_by_id(datastream_id)
+            if datastream is None or datastream.derivation is not None:
+                return 0
+            try:
+                self.analyse(datastream, now)
+            except UnavailableError:
+                raise
+            except Exception:
+                LOG.exception("%s could not be analysed; it is tried again when its observations change", datastream.code)
+                return 0
+            return 1

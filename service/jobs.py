@@ -1,0 +1,135 @@
+"""The worker: loops that are woken by commits, and jobs that only the leader runs.
+
+Every worker evaluates rules, refreshes roll-ups and sends notifications (work is claimed with SKIP LOCKED, so several workers share it);
+one worker at a time, the holder of an advisory lock, schedules the analytics and the rules that depend on the clock. This file finishes
+with `run_worker`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from domain.errors import UnavailableError
+from service.analysing import Analyst
+from service.bootstrap import Container
+
+LOG = logging.getLogger("groundwatch.worker")
+WORK_CHANNEL = "groundwatch_work"
+POLL_S = 1.0
+PAUSE_AFTER_FAILURE_S = 2.0
+CLAIM = 500
+
+
+def run_worker(container: Container, stop: threading.Event) -> None:
+    """Run all loops until `stop` is set."""
+    loops = {
+        "evaluate": lambda: evaluate_until(container, stop),
+        "rollups": lambda: poll(stop, lambda: container.rollups.refresh(CLAIM)),
+        "dispatch": lambda: poll(stop, lambda: container.dispatcher.run_once(container.clock())),
+        "lead": lambda: lead_until(container, stop),
+    }
+    threads = [
+        threading.Thread(target=keep_going, args=(name, loop, stop), name=name, daemon=True) for name, loop in loops.items()
+    ]
+    for thread in threads:
+        thread.start()
+    stop.wait()
+    for thread in threads:
+        thread.join(timeout=10.0)
+
+
+def keep_going(name: str, loop: Callable[[], None], stop: threading.Event) -> None:
+    """Run a loop again after whatever befell it: a worker that evaluates nothing must not look alive."""
+    while not stop.is_set():
+        try:
+            loop()
+        except UnavailableError as error:
+            LOG.warning("%s waits: %s", name, error)
+        except Exception:
+            LOG.exception("%s failed and is started again", name)
+        stop.wait(PAUSE_AFTER_FAILURE_S)
+
+
+def poll(stop: threading.Event, step: Callable[[], int]) -> None:
+    """Repeat `step` while it finds something to do, and look again every second."""
+    while not stop.is_set():
+        if step() == 0:
+            stop.wait(POLL_S)
+
+
+def evaluate_until(container: Container, stop: threading.Event) -> None:
+    """Evaluate rules for what commits touched, woken by NOTIFY within milliseconds and polling besides."""
+    with container.db.listener(WORK_CHANNEL) as listener:
+        while not stop.is_set():
+            if evaluate_once(container) == 0:
+                listener.wait(POLL_S)
+
+
+def evaluate_once(container: Container) -> int:
+    """Claim what waits for evaluation, evaluate it, and return how many datastreams that were."""
+    with container.work.claim("evaluate", CLAIM) as changes:
+        if changes:
+            container.engine.evaluate(changes, container.clock())
+        return len(changes)
+
+
+def lead_until(container: Container, stop: threading.Event) -> None:
+    """Try to become the leader; as the leader run the schedule until leadership or the process ends."""
+    leadership = container.leadership("worker")
+    while not stop.is_set():
+        if not leadership.try_acquire():
+            stop.wait(POLL_S * 5)
+            continue
+        LOG.info("this worker leads")
+        try:
+            run_schedule(container, stop, leadership.still_held)
+        finally:
+            leadership.release()
+
+
+def run_schedule(container: Container, stop: threading.Event, still_held: Callable[[], bool]) -> None:
+    """Run the leader's jobs: analytics of changed datastreams, and rules that depend on the clock."""
+    settings = container.settings
+    scheduler = BackgroundScheduler(
+        timezone="UTC",
+        executors={"default": ThreadPoolExecutor(2)},
+        job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+    )
+    with Analyst(container) as analyst:
+        debounce = timedelta(seconds=settings.analyse_debounce_s)
+        scheduler.add_job(
+            lambda: guarded("analyse", lambda: analyst.analyse_changed(container.clock(), debounce)),
+            "interval",
+            seconds=settings.analyse_every_s,
+            next_run_time=container.clock(),
+            id="analyse",
+        )
+        scheduler.add_job(
+            lambda: guarded("tick", lambda: container.engine.tick(container.clock())),
+            "interval",
+            seconds=settings.tick_every_s,
+            next_run_time=container.clock(),
+            id="tick",
+        )
+        scheduler.start()
+        try:
+            while not stop.wait(POLL_S) and still_held():
+                pass
+        finally:
+            scheduler.shutdown(wait=False)
+
+
+def guarded(name: str, job: Callable[[], object]) -> None:
+    """Run a scheduled job; a failure is logged and the next run tries again."""
+    try:
+        job()
+    except UnavailableError as error:
+        LOG.warning("%s waits: %s", name, error)
+    except Exception:
+        LOG.exception("%s failed", name)
