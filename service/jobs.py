@@ -65,7 +65,7 @@ def poll(stop: threading.Event, step: Callable[[], int]) -> None:
 
 def evaluate_until(container: Container, stop: threading.Event) -> None:
     """Evaluate rules for what commits touched, woken by NOTIFY within milliseconds and polling besides."""
-    with container.db.listener(WORK_CHANNEL) as listener:
+    with container.db.listen(WORK_CHANNEL) as listener:
         while not stop.is_set():
             if evaluate_once(container) == 0:
                 listener.wait(POLL_S)

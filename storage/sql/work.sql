@@ -1,0 +1,26 @@
+-- name: claim
+-- Items of one kind, oldest first, skipping what another worker holds; they are gone when the transaction commits.
+DELETE FROM work_item WHERE id IN (
+    SELECT id FROM work_item WHERE kind = %(kind)s ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+RETURNING datastream_id, time_from, time_to;
+
+-- name: claim_datastream
+-- All items of one kind and datastream that no other worker holds; they are gone when the transaction commits.
+DELETE FROM work_item WHERE id IN (
+    SELECT id FROM work_item WHERE kind = %(kind)s AND datastream_id = %(datastream_id)s FOR UPDATE SKIP LOCKED)
+RETURNING datastream_id, time_from, time_to;
+
+-- name: waiting
+-- Datastreams with waiting items of a kind, the one that waits longest first.
+SELECT datastream_id FROM work_item WHERE kind = %(kind)s GROUP BY datastream_id ORDER BY min(id) LIMIT %(limit)s;
+
+-- name: pending
+SELECT count(*), extract(epoch FROM clock_timestamp() - min(created_at))::float8 FROM work_item WHERE kind = %s;
+
+-- name: enqueue
+INSERT INTO work_item (kind, datastream_id, time_from, time_to)
+SELECT %(kind)s, datastream_id, first_time, last_time FROM datastream_status
+WHERE first_time IS NOT NULL AND (%(ids)s::integer[] IS NULL OR datastream_id = ANY (%(ids)s));
+
+-- name: notify
+SELECT pg_notify('groundwatch_work', '');
