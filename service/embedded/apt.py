@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ SUITE = "trixie"
 PACKAGES = ("postgresql-17", "postgresql-17-timescaledb", "mosquitto")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 PROGRESS_STEP_PERCENT = 10.0
+LOCK_ATTEMPTS = 30
+RETRIES = 3
 
 Log = Callable[[str], None]
 
@@ -102,16 +105,38 @@ def download(state: Path, log: Log) -> list[Path]:
         No network, or the archive does not verify.
     """
     mirrors = find_mirrors()
-    config = write_private_state(state, mirrors)
     log(f"reading the package lists of Debian {SUITE}")
-    _run_apt(["apt-get", "-c", str(config), "-qq", "update"], "the package lists cannot be fetched")
+    config = _update_lists(state, mirrors, log)
+    archives = state / "cache" / "archives"
+    if any(archives.glob("*.deb")):
+        # Left by a download that was interrupted, perhaps long ago: versions that are no longer offered must go.
+        _run_apt(["apt-get", "-c", str(config), "-qq", "autoclean"], "older archives cannot be removed")
     log(f"downloading {', '.join(PACKAGES)} and what they depend on")
     command = ["apt-get", "-c", str(config), "-qq", "-y", "--download-only", "install", *PACKAGES]
-    _download_with_progress(command, log)
-    return sorted((state / "cache" / "archives").glob("*.deb"))
+    for attempt in range(LOCK_ATTEMPTS):
+        errors = _download_with_progress(command, log)
+        if errors is None:
+            break
+        if "Could not get lock" not in errors or attempt == LOCK_ATTEMPTS - 1:
+            raise unprovisionable(f"the download did not finish ({_last_line(errors)}); starting again resumes it")
+        time.sleep(1.0)  # the apt of a start that was killed a moment ago is still ending
+    return sorted(archives.glob("*.deb"))
 
 
-def write_private_state(state: Path, mirrors: Iterable[Mirror]) -> Path:
+def _update_lists(state: Path, mirrors: tuple[Mirror, ...], log: Log) -> Path:
+    """Fetch the package lists; a mirror that carries the release alone serves too. Return the configuration's path."""
+    config = write_private_state(state, mirrors)
+    command = ["apt-get", "-c", str(config), "-qq", "-o", "APT::Update::Error-Mode=any", "update"]
+    try:
+        _run_apt(command, "the package lists cannot be fetched")
+    except ConfigurationError as error:
+        log(f"{error.what}; trying without the updates")
+        write_private_state(state, mirrors, with_updates=False)
+        _run_apt(command, "the package lists cannot be fetched")
+    return config
+
+
+def write_private_state(state: Path, mirrors: Iterable[Mirror], *, with_updates: bool = True) -> Path:
     """Write sources and configuration of the private apt state; return the configuration's path."""
     for directory in ("lists/partial", "cache/archives/partial", "empty"):
         (state / directory).mkdir(parents=True, exist_ok=True)
@@ -120,8 +145,10 @@ def write_private_state(state: Path, mirrors: Iterable[Mirror]) -> Path:
     lines = []
     for mirror in mirrors:
         suites = (f"{SUITE}-security",) if mirror.is_security else (SUITE, f"{SUITE}-updates")
-        lines += [f"deb {option} {mirror.uri} {suite} main\n" for suite in suites]
+        wanted = suites if with_updates else suites[: 0 if mirror.is_security else 1]
+        lines += [f"deb {option} {mirror.uri} {suite} main\n" for suite in wanted]
     (state / "sources.list").write_text("".join(lines), encoding="utf-8")
+    (state / "status").write_text("", encoding="ascii")
     settings = {
         "Dir::Etc::sourcelist": str(state / "sources.list"),
         "Dir::Etc::sourceparts": str(state / "empty"),
@@ -129,7 +156,8 @@ def write_private_state(state: Path, mirrors: Iterable[Mirror]) -> Path:
         "Dir::Etc::preferencesparts": str(state / "empty"),
         "Dir::State": str(state),
         "Dir::State::lists": str(state / "lists"),
-        "Dir::State::status": "/dev/null",  # as if nothing were installed: the whole set with its own libc
+        # Empty, as if nothing were installed: the whole set with its own libc. (Not /dev/null: apt puts locks beside it.)
+        "Dir::State::status": str(state / "status"),
         "Dir::State::extended_states": str(state / "extended_states"),
         "Dir::Cache": str(state / "cache"),
         "Dir::Cache::archives": str(state / "cache" / "archives"),
@@ -138,7 +166,7 @@ def write_private_state(state: Path, mirrors: Iterable[Mirror]) -> Path:
         "APT::Sandbox::User": "root",  # the private state is not the _apt user's; verification does not depend on it
         "APT::Keep-Downloaded-Packages": "true",
         "Acquire::Languages": "none",
-        "Acquire::Retries": "3",
+        "Acquire::Retries": str(RETRIES),
     }
     text = "".join(f'{name} "{value}";\n' for name, value in settings.items())
     # Hooks of the system (cache cleaners of container images) must not run for a private download.
@@ -176,8 +204,8 @@ def _last_line(text: str) -> str:
     return lines[0] if lines else "no message"
 
 
-def _download_with_progress(command: list[str], log: Log) -> None:
-    """Run apt with its status pipe on standard output, so that the progress is told in steps."""
+def _download_with_progress(command: list[str], log: Log) -> str | None:
+    """Run apt, tell its progress in steps (its status pipe is standard output), return its errors, None if all went well."""
     process = subprocess.Popen(
         [*command[:1], "-o", "APT::Status-Fd=1", *command[1:]],
         env=_environment(),
@@ -197,5 +225,4 @@ def _download_with_progress(command: list[str], log: Log) -> None:
                 told = float(match[1])
                 log(f"downloading: {told:.0f} %")
         errors = process.stderr.read()
-    if process.returncode != 0:
-        raise unprovisionable(f"the download did not finish, call again to resume it ({_last_line(errors)})")
+    return errors if process.returncode != 0 else None
