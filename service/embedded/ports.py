@@ -8,7 +8,7 @@ from contextlib import closing
 from domain.errors import ConfigurationError
 
 LOOPBACK = "127.0.0.1"
-POSTGRES_PORT = 54320
+POSTGRES_PORT = 15432  # below the range that Linux gives to outgoing connections
 MQTT_PORT = 18830
 PORTS_TRIED = 200
 
