@@ -30,6 +30,7 @@ CREATE TABLE ingest_batch_datastream (
     time_to        timestamptz NOT NULL,
     PRIMARY KEY (batch_id, datastream_id)
 );
+CREATE INDEX ingest_batch_datastream_datastream ON ingest_batch_datastream (datastream_id, batch_id);
 COMMENT ON TABLE ingest_batch_datastream IS 'What a batch touched: the span of accepted and corrected observations per datastream, for feeds and as-of reads.';
 
 CREATE TABLE raw_payload (
@@ -79,7 +80,9 @@ CREATE TABLE observation (
     CONSTRAINT a_sigma_is_not_negative CHECK (sigma >= 0),
     CONSTRAINT an_extent_has_a_length CHECK (phenomenon_end IS NULL OR phenomenon_end > phenomenon_time)
 );
-SELECT create_hypertable('observation', 'phenomenon_time', chunk_time_interval => interval '1 year', create_default_indexes => false);
+DO $$ BEGIN
+    PERFORM create_hypertable('observation', 'phenomenon_time', chunk_time_interval => interval '1 year', create_default_indexes => false);
+END $$;
 COMMENT ON TABLE observation IS 'Current value of each (datastream, phenomenon_time); superseded values are in observation_revision.';
 
 CREATE TABLE observation_revision (

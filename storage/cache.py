@@ -1,0 +1,58 @@
+"""A small cache with a time to live, so that the hot path asks the database for a register entry once in seconds, not once a message.
+
+What is absent is remembered for a shorter time, because somebody may be about to create it. This file finishes with `Cache`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+MOST_ENTRIES = 200_000
+
+
+class Cache:
+    """Values by key, each forgotten after its time to live.
+
+    Parameters
+    ----------
+    clock
+        Monotonic seconds.
+    ttl_s, absent_ttl_s
+        How long a value, or the knowledge that there is none, is kept.
+    """
+
+    def __init__(self, clock: Callable[[], float], ttl_s: float = 5.0, absent_ttl_s: float = 1.0) -> None:
+        self._clock = clock
+        self._ttl_s = ttl_s
+        self._absent_ttl_s = absent_ttl_s
+        self._lock = threading.Lock()
+        self._entries: dict[Hashable, tuple[float, Any]] = {}
+        self._generation = 0
+
+    def get(self, key: Hashable, load: Callable[[], T]) -> T:
+        """Return the value of `key`, loading it when it is not there or too old."""
+        now = self._clock()
+        with self._lock:
+            entry = self._entries.get(key)
+            generation = self._generation
+        if entry is not None and now < entry[0]:
+            value: T = entry[1]
+            return value
+        value = load()
+        with self._lock:
+            # What was read before somebody cleared the cache may be older than the change that cleared it.
+            if generation == self._generation:
+                if len(self._entries) >= MOST_ENTRIES:
+                    self._entries.clear()
+                self._entries[key] = (now + (self._absent_ttl_s if value is None else self._ttl_s), value)
+        return value
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._entries.clear()
+            self._generation += 1

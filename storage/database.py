@@ -1,0 +1,175 @@
+"""Connections: one pool a process, transactions as context managers, and listeners that wait to be woken.
+
+Whatever goes wrong on the way to the server becomes `UnavailableError`, because a retry helps; a statement that the schema
+refuses keeps its psycopg class inside this package and becomes a `ConflictError` at its edge. This file finishes with `Listener`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+import psycopg
+from psycopg import errors
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
+
+from domain.errors import ConfigurationError, ConflictError, UnavailableError
+
+Connection = psycopg.Connection[Any]
+
+SESSION = "-c timezone=UTC -c datestyle=ISO -c client_min_messages=warning"
+CONNECT_TIMEOUT_S = 10
+_REMEDY = "see that PostgreSQL runs and that the URL names it; the caller tries again"
+_LOCKS_REMEDY = "set max_locks_per_transaction = 1024 in postgresql.conf and restart PostgreSQL"
+
+
+class Database:
+    """A pool of connections to one database.
+
+    Parameters
+    ----------
+    url
+        libpq URL, `postgresql://user:password@host:port/database`.
+    min_size, max_size
+        Bounds of the pool.
+    wait_s
+        How long a caller waits for a connection before `UnavailableError`.
+    """
+
+    def __init__(self, url: str, min_size: int = 1, max_size: int = 8, *, wait_s: float = 10.0) -> None:
+        self.url = url
+        self._pool = ConnectionPool(
+            url,
+            min_size=min_size,
+            max_size=max_size,
+            timeout=wait_s,
+            open=False,
+            kwargs={"options": SESSION, "connect_timeout": CONNECT_TIMEOUT_S, "application_name": "groundwatch"},
+            check=ConnectionPool.check_connection,
+            name="groundwatch",
+        )
+
+    def open(self) -> Database:
+        """Open the pool without waiting for the server."""
+        self._pool.open(wait=False)
+        return self
+
+    def close(self) -> None:
+        """Close every connection; what is in use is left to finish first."""
+        self._pool.close()
+
+    def __enter__(self) -> Database:
+        return self.open()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Lend a connection in a transaction: committed when the block ends, rolled back when it raises.
+
+        Raises
+        ------
+        UnavailableError
+            The server is out of reach, or broke the transaction off (deadlock, restart, full disk): nothing was stored.
+        ConfigurationError
+            The server has room for too few locks.
+        """
+        with _told_in_our_words(), self._pool.connection() as connection:
+            yield connection
+
+    def ping(self) -> None:
+        """Raise `UnavailableError` unless the server answers."""
+        with self.transaction() as connection:
+            connection.execute("SELECT 1")
+
+    def listen(self, channel: str) -> Listener:
+        """Return a listener on a notification channel, with a connection of its own."""
+        return Listener(self.url, channel)
+
+
+@contextmanager
+def _told_in_our_words() -> Iterator[None]:
+    try:
+        yield
+    except errors.OutOfMemory as error:
+        if "max_locks_per_transaction" in str(error):
+            raise ConfigurationError("PostgreSQL has room for too few locks.", remedy=_LOCKS_REMEDY) from error
+        raise UnavailableError(_first_line(error), where="database", remedy=_REMEDY) from error
+    except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed, TooManyRequests) as error:
+        raise UnavailableError(_first_line(error), where="database", remedy=_REMEDY) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+@contextmanager
+def refusals_are_conflicts(what: str) -> Iterator[None]:
+    """Turn what the schema refuses (a constraint, a key, a trigger) into a `ConflictError` that names it."""
+    try:
+        yield
+    except (psycopg.IntegrityError, errors.RaiseException, errors.InvalidTextRepresentation) as error:
+        detail = error.diag.message_detail or error.diag.constraint_name or ""
+        reason = error.diag.message_primary or _first_line(error)
+        raise ConflictError(f"{what} is refused: {reason}" + (f" ({detail})" if detail else "")) from error
+
+
+class Listener:
+    """Waits on a notification channel. A notification carries no data: it only says that there is something to fetch."""
+
+    def __init__(self, url: str, channel: str) -> None:
+        self._url = url
+        self._channel = channel
+        self._connection: Connection | None = None
+
+    def wait(self, timeout_s: float) -> bool:
+        """Return True when somebody notified within `timeout_s` seconds, False otherwise.
+
+        A notification sent while nobody waits is kept by the connection and returned by the next call. The first call, and the
+        first after the connection was lost, returns True at once: what was sent before is unknown.
+
+        Raises
+        ------
+        UnavailableError
+            The server is out of reach.
+        """
+        with _told_in_our_words():
+            if self._connection is None or self._connection.closed:
+                self._connection = self._connect()
+                return True
+            try:
+                heard = list(self._connection.notifies(timeout=timeout_s, stop_after=1))
+            except psycopg.OperationalError:
+                self.close()
+                raise
+            return bool(heard)
+
+    def _connect(self) -> Connection:
+        connection = psycopg.connect(
+            self._url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S, application_name="groundwatch listener"
+        )
+        try:
+            connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(self._channel)))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def __enter__(self) -> Listener:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,278 @@
+"""Observations in and out of the database: commits, series as arrays, pages, buckets, revisions and batches.
+
+This file finishes with `ObservationRepository`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg.rows import class_row
+
+from domain.errors import RequestError
+from domain.observation import Batch, CommitCounts
+from domain.ports import SeriesData
+from storage.commit import commit_batch, copy_out
+from storage.copy_format import decode_rows
+from storage.database import Connection, Database
+from storage.queries import load_statements
+
+SQL = load_statements("observations")
+RESOLUTIONS = ("1h", "1d", "1mo")
+_SERIES_LAYOUT = {"time": "M8", "result": "f8", "sigma": "f8", "quality": "i2", "end": "M8"}
+
+
+@dataclass(frozen=True, slots=True)
+class ObservationRow:
+    """One stored observation; None = not stated."""
+
+    phenomenon_time: datetime
+    phenomenon_end: datetime | None
+    result: float | None
+    sigma: float | None
+    quality: int
+    quality_reasons: list[str] | None
+    result_time: datetime | None
+    received_at: datetime
+    batch_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionRow:
+    """A value that was current once, and the batch that superseded it."""
+
+    phenomenon_time: datetime
+    phenomenon_end: datetime | None
+    result: float | None
+    sigma: float | None
+    quality: int
+    quality_reasons: list[str] | None
+    result_time: datetime | None
+    received_at: datetime
+    batch_id: int
+    superseded_by: int
+    superseded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class BucketRow:
+    """A roll-up of one hour (UTC), or of one day or month of the node's zone.
+
+    `n` counts every row, `n_good` the usable ones (good or unknown); all else is over those, None where there are none.
+    """
+
+    bucket: datetime
+    n: int
+    n_good: int
+    mean: float | None
+    min: float | None
+    max: float | None
+    sum: float | None
+    first: float | None
+    last: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRow:
+    """One ingest batch with its provenance and counts; `ledger_seq` is None when it changed no observation."""
+
+    id: int
+    source_kind: str
+    source: str
+    device: str | None
+    actor: str | None
+    format: str | None
+    profile: str | None
+    sha256: str | None
+    parameters: Mapping[str, Any]
+    received_at: datetime
+    committed_at: datetime
+    accepted: int
+    duplicate: int
+    corrected: int
+    rejected: int
+    ledger_seq: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineRow:
+    """A reject with its reason and raw bytes."""
+
+    id: int
+    batch_id: int
+    raw_payload_id: int | None
+    station_code: str | None
+    line: int
+    code: str
+    reason: str
+    raw: bytes
+    received_at: datetime
+    resolved_at: datetime | None
+    source: str
+    source_kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class RawPayloadRow:
+    """Bytes as they arrived: in the database (`body`) or in the file store (`location`)."""
+
+    id: int
+    batch_id: int
+    ordinal: int
+    source: str
+    media_type: str | None
+    received_at: datetime
+    sha256: str
+    size: int
+    body: bytes | None
+    location: str | None
+
+
+class ObservationRepository:
+    """Implements `domain.ports.ObservationStore` and `ObservationReader`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def commit(self, batch: Batch) -> CommitCounts:
+        """Store a batch in one transaction; everything in it becomes visible together, or nothing does.
+
+        A key (datastream, phenomenon_time) that is stored with the same result, sigma, extent, quality and reasons is a
+        duplicate; with others it is corrected, and what it said before becomes a revision. Of several lines of one key the last
+        wins.
+
+        Returns
+        -------
+        CommitCounts
+            accepted + duplicate + corrected = rows of the batch; rejected = entries for the quarantine.
+
+        Raises
+        ------
+        UnavailableError
+            The database is out of reach or broke the transaction off: nothing was stored, or, when the connection was lost
+            during the commit itself, everything was; committing the same batch again is safe, for then all are duplicates.
+        ConflictError
+            The schema refuses a row, e.g. an unknown datastream.
+        InputError
+            A time is missing or a value infinite.
+        """
+        with self._database.transaction() as connection:
+            return commit_batch(connection, batch)
+
+    def series(
+        self, datastream_id: int, start: datetime | None = None, end: datetime | None = None, *, as_of: int | None = None
+    ) -> SeriesData:
+        """Return observations with start <= phenomenon_time < end, as known at ledger sequence `as_of` (None = now)."""
+        parameters = {"datastream_id": datastream_id, **_span(start, end)}
+        with self._database.transaction() as connection:
+            later = _later_batches(connection, datastream_id, as_of)
+            if later:
+                stream = copy_out(connection, SQL.copy_series_as_of, parameters | {"later": later})
+            else:
+                stream = copy_out(connection, SQL.copy_series, parameters)
+        return SeriesData(**decode_rows(stream, _SERIES_LAYOUT))
+
+    def last_time(self, datastream_id: int) -> datetime | None:
+        """Return the phenomenon time of the newest observation, or None."""
+        with self._database.transaction() as connection:
+            row = connection.execute(SQL.last_time, [datastream_id]).fetchone()
+        return row[0] if row else None
+
+    def page(
+        self,
+        datastream_id: int,
+        start: datetime | None,
+        end: datetime | None,
+        *,
+        after: datetime | None = None,
+        limit: int = 1000,
+        as_of: int | None = None,
+    ) -> list[ObservationRow]:
+        """Return up to `limit` observations with start <= phenomenon_time < end and later than `after`, in time order."""
+        parameters = {
+            "datastream_id": datastream_id, "after": "-infinity" if after is None else after, "limit": limit, **_span(start, end)
+        }
+        with self._database.transaction() as connection, connection.cursor(row_factory=class_row(ObservationRow)) as cursor:
+            later = _later_batches(connection, datastream_id, as_of)
+            if later:
+                return cursor.execute(SQL.page_as_of, parameters | {"later": later}).fetchall()
+            return cursor.execute(SQL.page, parameters).fetchall()
+
+    def buckets(self, datastream_id: int, start: datetime | None, end: datetime | None, resolution: str) -> list[BucketRow]:
+        """Return the roll-ups whose bucket begins in [start, end), in time order.
+
+        Raises
+        ------
+        RequestError
+            `resolution` is not one of 1h, 1d, 1mo.
+        """
+        if resolution not in RESOLUTIONS:
+            raise RequestError(f"{resolution!r} is not a resolution.", remedy=f"use one of {', '.join(RESOLUTIONS)}")
+        statement: bytes = getattr(SQL, f"buckets_{resolution}")
+        with self._database.transaction() as connection, connection.cursor(row_factory=class_row(BucketRow)) as cursor:
+            return cursor.execute(statement, {"datastream_id": datastream_id, **_span(start, end)}).fetchall()
+
+    def revisions(self, datastream_id: int, phenomenon_time: datetime) -> list[RevisionRow]:
+        """Return what one key said before, oldest first."""
+        with self._database.transaction() as connection, connection.cursor(row_factory=class_row(RevisionRow)) as cursor:
+            return cursor.execute(SQL.revisions, [datastream_id, phenomenon_time]).fetchall()
+
+    def batch(self, batch_id: int) -> BatchRow | None:
+        """Return a batch, or None."""
+        with self._database.transaction() as connection, connection.cursor(row_factory=class_row(BatchRow)) as cursor:
+            return cursor.execute(SQL.batch, [batch_id]).fetchone()
+
+    def batches(self, after: int | None = None, limit: int = 100) -> list[BatchRow]:
+        """Return batches with an id below `after` (None = from the newest on), newest first."""
+        with self._database.transaction() as connection, connection.cursor(row_factory=class_row(BatchRow)) as cursor:
+            return cursor.execute(SQL.batches, {"after": after, "limit": limit}).fetchall()
+
+    def quarantined(self, after: int = 0, limit: int = 100, *, resolved: bool = False) -> list[QuarantineRow]:
+        """Return quarantine entries with an id above `after`, oldest first; those already resolved only when asked for."""
+        parameters = {"after": after, "limit": limit, "resolved": resolved}
+        with self._database.transaction() as connection, connection.cursor(row_factory=class_row(QuarantineRow)) as cursor:
+            return cursor.execute(SQL.quarantined, parameters).fetchall()
+
+    def resolve_quarantine(self, ids: Sequence[int], batch_id: int | None, now: datetime) -> int:
+        """Mark entries as resolved by a batch (None = set aside by a person); return how many were open."""
+        with self._database.transaction() as connection:
+            return connection.execute(SQL.resolve_quarantine, {"ids": list(ids), "batch_id": batch_id, "now": now}).rowcount
+
+    def raw_payload(self, raw_payload_id: int) -> RawPayloadRow | None:
+        """Return raw bytes with their provenance, or None."""
+        with self._database.transaction() as connection, connection.cursor(row_factory=class_row(RawPayloadRow)) as cursor:
+            return cursor.execute(SQL.raw_payload, [raw_payload_id]).fetchone()
+
+    def raw_payloads_of_batch(self, batch_id: int) -> list[RawPayloadRow]:
+        """Return the raw payloads of a batch in order."""
+        with self._database.transaction() as connection, connection.cursor(row_factory=class_row(RawPayloadRow)) as cursor:
+            return cursor.execute(SQL.raw_payloads_of_batch, [batch_id]).fetchall()
+
+    def current_seq(self) -> int:
+        """Return the newest ledger sequence: what is read after this call knows at least all up to it."""
+        with self._database.transaction() as connection:
+            row = connection.execute(SQL.current_seq).fetchone()
+        return int(row[0]) if row else 0
+
+    def seq_at(self, moment: datetime) -> int:
+        """Return the ledger sequence that "as of `moment`" means: the greatest one recorded by then (0 = none)."""
+        with self._database.transaction() as connection:
+            row = connection.execute(SQL.seq_at, [moment]).fetchone()
+        return int(row[0]) if row else 0
+
+
+def _span(start: datetime | None, end: datetime | None) -> dict[str, datetime | str]:
+    return {"start": "-infinity" if start is None else start, "end": "infinity" if end is None else end}
+
+
+def _later_batches(connection: Connection, datastream_id: int, as_of: int | None) -> list[int]:
+    """Return the batches that changed the datastream after `as_of`: none, and the current rows are what was known."""
+    if as_of is None:
+        return []
+    # One snapshot for the list and the rows, or a commit in between would be taken for old.
+    connection.execute(SQL.read_one_snapshot)
+    return [batch_id for (batch_id,) in connection.execute(SQL.later_batches, {"datastream_id": datastream_id, "as_of": as_of})]
+
