@@ -37,15 +37,15 @@ __all__ = [
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
         "velocity": Method("velocity", velocity.VERSION, VelocityParameters, velocity.run, "velocity.md"),
-        "rate_12mo": Method(
-            "rate_12mo", recent_rate.VERSION, RecentRateParameters, recent_rate.run, "rate_12mo.md"
-        ),
+        "rate_12mo": Method("rate_12mo", recent_rate.VERSION, RecentRateParameters, recent_rate.run, "rate_12mo.md"),
         "anomaly": Method("anomaly", screening.VERSION, AnomalyParameters, screening.run, "anomaly.md"),
-        "time_to_limit": Method(
-            "time_to_limit", limits.VERSION, LimitParameters, limits.run, "time_to_limit.md"
-        ),
+        "time_to_limit": Method("time_to_limit", limits.VERSION, LimitParameters, limits.run, "time_to_limit.md"),
     }
 )
+
+
+MILLIMETRE_PROPERTIES = frozenset({"height", "displacement_up", "compaction", "los_displacement"})
+"""Properties whose rates are mm/a whatever the stored unit of length."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,9 @@ class AnalysisSettings:
     Attributes
     ----------
     unit : str
-        UCUM unit.
+        UCUM unit of the stored values.
+    property_code : str
+        Heights in m are analysed in mm, so that all vertical rates share one unit.
     value_kind : ValueKind
         Instant, mean, total or totaliser.
     zone_offset_h : float
@@ -69,6 +71,7 @@ class AnalysisSettings:
     """
 
     unit: str
+    property_code: str = ""
     value_kind: ValueKind = ValueKind.INSTANT
     zone_offset_h: float = 8.0
     sparse: bool | None = None
@@ -97,9 +100,11 @@ def analyse_datastream(
         Velocity, rate over twelve months, anomalies and, where limits are given, time to limit. Each equals
         what the method's own `run` returns.
     """
+    in_mm = settings.property_code in MILLIMETRE_PROPERTIES and settings.unit == "m"
     base = replace(
         VelocityParameters(),
-        unit=settings.unit,
+        unit="mm" if in_mm else settings.unit,
+        scale=1000.0 if in_mm else 1.0,
         value_kind=settings.value_kind,
         zone_offset_h=settings.zone_offset_h,
         sparse=settings.sparse,

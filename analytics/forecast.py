@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-from analytics.noise import Grid, NoiseModel, apply_filter, conditional_series, lay_on_grid, whiten
+from analytics.gls import Grid, conditional_series, lay_on_grid
+from analytics.noise import NoiseModel, apply_filter, whiten
 from analytics.sampling import Floats
 from analytics.trajectory import TrajectoryFit, model_from_json
 
@@ -150,7 +151,7 @@ def time_to_limit(
     result : mapping
         Result of a velocity run with its model, parameters, covariance and forecast.
     limit : float
-        In the unit of the series.
+        In the datastream's own unit.
     current : float
         Present level (a robust mean of the newest samples).
     rising : bool
@@ -195,7 +196,7 @@ def _first_passing(years: Floats, above: Floats) -> float | None:
 
 @dataclass(frozen=True)
 class Curve:
-    """Fitted curve and band at given times; NaN past the forecast's horizon and before the record."""
+    """Fitted curve and band at given times, in the datastream's own unit; NaN past the forecast's horizon and before the record."""
 
     years: Floats
     value: Floats
@@ -244,11 +245,12 @@ def fit_curve(result: Mapping[str, Any], years: Floats, level: float = 0.95) -> 
     known &= t >= start - 1e-9
     width = float(norm.ppf(0.5 + 0.5 * level)) * sigma
     hidden = np.where(known, 0.0, np.nan)
+    scale = float(result.get("scale", 1.0))
     return Curve(
         t,
-        value + hidden,
-        value - width + hidden,
-        value + width + hidden,
-        trend_design @ parameters + hidden,
+        (value + hidden) / scale,
+        (value - width + hidden) / scale,
+        (value + width + hidden) / scale,
+        (trend_design @ parameters + hidden) / scale,
         ahead & known,
     )

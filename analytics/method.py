@@ -182,9 +182,5 @@ def offsets(events: Sequence[StationEvent], times: Times) -> list[StationEvent]:
     """Events that shift the level within a record, oldest first."""
     if not len(times):
         return []
-    inside = [
-        event
-        for event in events
-        if event.effect == EventEffect.OFFSET and times[0] < numpy_time(event.start) <= times[-1]
-    ]
+    inside = [event for event in events if event.effect == EventEffect.OFFSET and times[0] < numpy_time(event.start) <= times[-1]]
     return sorted(inside, key=lambda event: event.start)

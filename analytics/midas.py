@@ -99,9 +99,7 @@ def _select_forward(years: Floats, steps: Floats, tolerance: float) -> tuple[Ind
     return starts[found].astype(np.int64), partner[found].astype(np.int64)
 
 
-def select_pairs(
-    years: ArrayLike, steps: Sequence[float] = (), tolerance: float = TOLERANCE_A
-) -> tuple[Indices, Indices]:
+def select_pairs(years: ArrayLike, steps: Sequence[float] = (), tolerance: float = TOLERANCE_A) -> tuple[Indices, Indices]:
     """Pairs of epochs nominally a year apart, forward and backward in time.
 
     Parameters

@@ -9,7 +9,7 @@ file holds that method.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -44,7 +44,7 @@ class RecentRateParameters:
         Age of the newest survey in years beyond which there is no present rate.
     """
 
-    velocity: VelocityParameters = VelocityParameters()
+    velocity: VelocityParameters = field(default_factory=VelocityParameters)
     window_a: float = 1.0
     minimum_months: int = 9
     stale_d: float = 60.0
@@ -52,9 +52,7 @@ class RecentRateParameters:
     sparse_stale_a: float = 1.5
 
 
-def run(
-    samples: Samples, events: Sequence[StationEvent], parameters: RecentRateParameters, now: datetime
-) -> Outcome:
+def run(samples: Samples, events: Sequence[StationEvent], parameters: RecentRateParameters, now: datetime) -> Outcome:
     """Estimate the rate over the last twelve months before the newest sample."""
     return outcome(samples, events, parameters, prepare(samples, events, parameters.velocity, now), now)
 

@@ -277,7 +277,7 @@ def resample_daily(
         values = np.add.reduceat(samples.value, first) / counts
     else:
         values = np.array([np.median(samples.value[a:b]) for a, b in zip(first, last, strict=True)])
-    stamps = day[first].astype("datetime64[us]") - shift
+    stamps: Times = np.asarray(day[first].astype("datetime64[us]") - shift, dtype="datetime64[us]")
     return Samples(stamps[keep], np.asarray(values, dtype=np.float64)[keep])
 
 

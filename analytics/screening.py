@@ -7,7 +7,7 @@ seasonal trajectory first and then with their neighbours (Hampel). This file hol
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from analytics.anomaly import Anomaly, AnomalySettings, detect_anomalies, find_frozen, find_gaps_in, hampel
 from analytics.method import aware, make_run, until, without_excluded
 from analytics.sampling import Samples, typical_interval_d
-from analytics.velocity import Prepared, VelocityParameters, prepare
+from analytics.velocity import Prepared, VelocityParameters, prepare, scaled
 from domain.finding import Finding, FindingKind, Outcome
 from domain.model import StationEvent, ValueKind
 
@@ -36,8 +36,8 @@ class AnomalyParameters:
         Typical interval from which a series is compared with its seasonal trajectory.
     """
 
-    velocity: VelocityParameters = VelocityParameters()
-    detector: AnomalySettings = AnomalySettings()
+    velocity: VelocityParameters = field(default_factory=VelocityParameters)
+    detector: AnomalySettings = field(default_factory=AnomalySettings)
     hampel_half_window: int = 7
     hampel_limit: float = 7.0
     daily_from_d: float = 0.75
@@ -59,7 +59,7 @@ def outcome(
     now: datetime,
 ) -> Outcome:
     """Detect and write down; `ready` is the shared fit, used for daily and slower series alone."""
-    usable = without_excluded(until(samples, now), events).usable()
+    usable = scaled(without_excluded(until(samples, now), events).usable(), parameters.velocity.scale)
     found: list[Anomaly] = []
     status = "ok"
     interval = typical_interval_d(usable.time)

@@ -22,15 +22,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 
-from analytics.noise import (
-    Grid,
-    NoiseModel,
-    conditional_series,
-    estimate_noise,
-    generalised_least_squares,
-    lay_on_grid,
-    whiten,
-)
+from analytics.gls import Grid, conditional_series, generalised_least_squares, lay_on_grid
+from analytics.noise import NoiseModel, whiten
+from analytics.noise_search import estimate_noise
 from analytics.sampling import Floats
 from analytics.trajectory import TrajectoryModel
 
@@ -172,9 +166,7 @@ def _first_year_at(grid: Grid, years: Floats, cell: int) -> float:
     return float(years[np.searchsorted(cells, cell, side="left")])
 
 
-def _best_cell(
-    grid: Grid, statistic: Floats, years: Floats, steps: Sequence[float], margin: int, separation: int
-) -> int | None:
+def _best_cell(grid: Grid, statistic: Floats, years: Floats, steps: Sequence[float], margin: int, separation: int) -> int | None:
     """The observed cell with the largest statistic that keeps its distances."""
     allowed = np.zeros(grid.n, dtype=bool)
     allowed[grid.occupied[margin:-margin]] = True
@@ -189,9 +181,7 @@ def _best_cell(
     return int(np.argmax(np.where(allowed, statistic, -np.inf)))
 
 
-def _confirm(
-    years: Floats, values: Floats, model: TrajectoryModel, found: list[float], limit: float
-) -> list[DetectedStep]:
+def _confirm(years: Floats, values: Floats, model: TrajectoryModel, found: list[float], limit: float) -> list[DetectedStep]:
     """Drop steps that the others explain, then size and date each one in the company of the others."""
     while found:
         full = replace(model, steps=tuple(sorted([*model.steps, *found])))

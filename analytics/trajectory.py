@@ -20,14 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.noise import (
-    MODEL_NAMES,
-    GlsFit,
-    NoiseModel,
-    estimate_noise,
-    generalised_least_squares,
-    lay_on_grid,
-)
+from analytics.gls import GlsFit, generalised_least_squares, lay_on_grid
+from analytics.noise import MODEL_NAMES, NoiseModel
+from analytics.noise_search import estimate_noise
 from analytics.sampling import Floats
 
 SEASONAL_SPAN_A = 2.5
@@ -135,7 +130,8 @@ class TrajectoryFit:
         amplitude = float(np.hypot(s, c))
         gradient = np.array([s, c]) / amplitude if amplitude > 0.0 else np.array([1.0, 0.0])
         block = self.covariance[i : i + 2, i : i + 2]
-        return amplitude, float(np.sqrt(max(gradient @ block @ gradient, 0.0))), float(np.arctan2(s, c))
+        variance = float(gradient @ block @ gradient)
+        return amplitude, float(np.sqrt(max(variance, 0.0))), float(np.arctan2(s, c))
 
     def evaluate(self, years: Floats) -> tuple[Floats, Floats]:
         """Mean curve and the standard deviation of the mean curve (noise not included).
@@ -153,7 +149,7 @@ def independent_steps(years: Floats, steps: Sequence[float], minimum_samples: in
     """Steps that the samples can tell apart: enough samples before the first, between any two and after the last."""
     kept: list[float] = []
     before = 0
-    for step in sorted(set(steps)):
+    for step in sorted({float(at) for at in steps}):
         position = int(np.searchsorted(years, step, side="left"))
         if position - before >= minimum_samples and years.size - position >= minimum_samples:
             kept.append(step)
@@ -232,9 +228,7 @@ def _finish(
     parameters = fit.parameters.copy()
     parameters[0] += level
     fitted = model.design(years) @ parameters
-    return TrajectoryFit(
-        model, parameters, fit.covariance, fitted, values - fitted, fit.noise, tried, int(years.size)
-    )
+    return TrajectoryFit(model, parameters, fit.covariance, fitted, values - fitted, fit.noise, tried, int(years.size))
 
 
 def fit_weighted(years: Floats, values: Floats, sigmas: Floats, model: TrajectoryModel) -> TrajectoryFit:
@@ -254,9 +248,7 @@ def fit_weighted(years: Floats, values: Floats, sigmas: Floats, model: Trajector
     chi2 = float((((values - fitted) / sigmas) ** 2).sum())
     inflation = max(1.0, chi2 / freedom) if freedom > 0 else 1.0
     noise = NoiseModel("white", float(np.sqrt(inflation * np.mean(sigmas**2))))
-    return TrajectoryFit(
-        model, parameters, cofactor * inflation, fitted, values - fitted, noise, (noise,), int(years.size)
-    )
+    return TrajectoryFit(model, parameters, cofactor * inflation, fitted, values - fitted, noise, (noise,), int(years.size))
 
 
 LEVELLING_MM_PER_SQRT_KM: Mapping[str, Mapping[str, float]] = MappingProxyType(
@@ -322,9 +314,7 @@ class Significance:
     is_significant: bool
 
 
-def change_between_epochs(
-    change: float, sigma_first: float, sigma_second: float, factor: float = 2.0
-) -> Significance:
+def change_between_epochs(change: float, sigma_first: float, sigma_second: float, factor: float = 2.0) -> Significance:
     """Test |dh| > k sqrt(s1^2 + s2^2), with equal sigmas |dh| > k sqrt(2) m sqrt(L).
 
     Examples

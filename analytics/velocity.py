@@ -57,7 +57,9 @@ class VelocityParameters:
     Attributes
     ----------
     unit : str
-        UCUM unit of the values.
+        UCUM unit in which the analysis works.
+    scale : float
+        Factor from the datastream's unit to `unit` (1000 for heights in m that are judged in mm).
     value_kind : ValueKind
         Totals are summed over days, totalisers keep the day's last value.
     zone_offset_h : float
@@ -75,6 +77,7 @@ class VelocityParameters:
     """
 
     unit: str = "mm"
+    scale: float = 1.0
     value_kind: ValueKind = ValueKind.INSTANT
     zone_offset_h: float = 8.0
     sparse: bool | None = None
@@ -104,15 +107,21 @@ class Prepared:
         return span_years(self.samples.time)
 
 
+def scaled(samples: Samples, factor: float) -> Samples:
+    """Samples in another unit."""
+    if factor == 1.0:
+        return samples
+    sigma = None if samples.sigma is None else samples.sigma * factor
+    return Samples(samples.time, samples.value * factor, sigma, samples.quality)
+
+
 def _statistic(kind: ValueKind) -> str:
     return {ValueKind.TOTAL: "sum", ValueKind.TOTALISER: "last"}.get(kind, "mean")
 
 
-def prepare(
-    samples: Samples, events: Sequence[StationEvent], parameters: VelocityParameters, now: datetime
-) -> Prepared:
+def prepare(samples: Samples, events: Sequence[StationEvent], parameters: VelocityParameters, now: datetime) -> Prepared:
     """Clean, resample and fit one datastream; `fit` is None where there is too little to say anything."""
-    known = without_excluded(until(samples, now), events).usable()
+    known = scaled(without_excluded(until(samples, now), events).usable(), parameters.scale)
     segment = last_segment(daily(known, _statistic(parameters.value_kind), parameters.zone_offset_h), events)
     interval = typical_interval_d(segment.time)
     sparse = parameters.sparse
@@ -194,9 +203,7 @@ def _fit_dense(given: Prepared, parameters: VelocityParameters) -> Prepared:
     return Prepared(given.samples, years, False, fit, kept, given.logged, detected, given.midas)
 
 
-def run(
-    samples: Samples, events: Sequence[StationEvent], parameters: VelocityParameters, now: datetime
-) -> Outcome:
+def run(samples: Samples, events: Sequence[StationEvent], parameters: VelocityParameters, now: datetime) -> Outcome:
     """Estimate velocity, seasonal amplitudes, steps, noise and forecast.
 
     Parameters
@@ -216,9 +223,7 @@ def run(
     return outcome(samples, events, parameters, prepare(samples, events, parameters, now))
 
 
-def outcome(
-    samples: Samples, events: Sequence[StationEvent], parameters: VelocityParameters, ready: Prepared
-) -> Outcome:
+def outcome(samples: Samples, events: Sequence[StationEvent], parameters: VelocityParameters, ready: Prepared) -> Outcome:
     """Write down a prepared fit."""
     result = describe(ready, parameters)
     status = "cannot_tell" if ready.fit is None else "interim" if result["interim"] else "ok"
@@ -230,6 +235,7 @@ def describe(ready: Prepared, parameters: VelocityParameters) -> dict[str, Any]:
     """The result that is stored with the run and shown by the API; absent means not estimated."""
     result: dict[str, Any] = {
         "unit": f"{parameters.unit}/a",
+        "scale": parameters.scale,
         "n": len(ready.samples),
         "span_a": ready.span_a,
         "interim": ready.span_a < SEASONAL_SPAN_A,
@@ -333,9 +339,10 @@ def _scalars(ready: Prepared, parameters: VelocityParameters, status: str) -> tu
     if not len(ready.samples):
         return ()
     end, unit = aware(ready.samples.time[-1]), f"{parameters.unit}/a"
+    level = _cumulative(ready, parameters)
     if ready.fit is None:
         missing = Scalar("velocity", unit, end, None, None, Quality.MISSING, ("cannot_tell",))
-        return (missing,)
+        return (missing, *level)
     interim = status == "interim"
     quality, reasons = (Quality.UNKNOWN, ("interim",)) if interim else (Quality.GOOD, ())
     fit = ready.fit
@@ -346,7 +353,31 @@ def _scalars(ready: Prepared, parameters: VelocityParameters, status: str) -> tu
     if 1 in fit.model.harmonics and not interim:
         amplitude, sigma, _ = fit.amplitude_of(1)
         scalars.append(Scalar("annual_amplitude", parameters.unit, end, amplitude, sigma, quality, reasons))
-    return tuple(scalars)
+    return (*scalars, *level)
+
+
+def _cumulative(ready: Prepared, parameters: VelocityParameters) -> tuple[Scalar, ...]:
+    """Change since the first epoch of the segment, logged offsets taken off, medians of about a fortnight."""
+    if parameters.value_kind == ValueKind.TOTAL or ready.fit is None:
+        return ()
+    value = ready.samples.value.copy()
+    for j, year in enumerate(ready.fit.model.steps):
+        if any(year_of(event.start) == year for event in ready.logged):
+            value -= np.where(ready.years >= year, ready.fit.value_of(f"step_{j}"), 0.0)
+    few = newest_count(ready.samples)
+    change = float(np.median(value[-few:]) - np.median(value[:few]))
+    sigmas = _given_sigmas(ready.samples) if ready.sparse else None
+    ends = (ready.fit.noise.scale, ready.fit.noise.scale) if sigmas is None else (sigmas[0], sigmas[-1])
+    end = aware(ready.samples.time[-1])
+    return (Scalar("cumulative", parameters.unit, end, change, float(np.hypot(*ends))),)
+
+
+def newest_count(samples: Samples, days: float = 14.0) -> int:
+    """How many samples make about a fortnight: at least one, at most fifteen."""
+    interval = typical_interval_d(samples.time)
+    if not np.isfinite(interval) or interval <= 0.0:
+        return 1
+    return int(np.clip(round(days / interval), 1, min(15, max(len(samples) // 4, 1))))
 
 
 def _findings(ready: Prepared, parameters: VelocityParameters) -> tuple[Finding, ...]:

@@ -1,0 +1,128 @@
+"""Which noise a series has: restricted maximum likelihood for each candidate, the choice by BIC.
+
+White noise has no shape to search for, AR(1) and flicker plus white have one parameter, the power laws two.
+Long records are searched on their most recent part; the fit itself always uses every sample. This file
+holds that search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from scipy.optimize import minimize, minimize_scalar
+
+from analytics.gls import MAX_MISSING, Grid, generalised_least_squares, window_of
+from analytics.noise import MODEL_NAMES, NoiseModel
+from analytics.sampling import Floats
+
+MAX_EPOCHS = 8192
+MAX_INDEX = 2.9
+
+
+def _share(logit: float) -> float:
+    return float(1.0 / (1.0 + np.exp(-np.clip(logit, -16.0, 13.0))))
+
+
+def _model_white(_: Floats) -> NoiseModel:
+    return NoiseModel("white", 1.0)
+
+
+def _model_ar1(x: Floats) -> NoiseModel:
+    return NoiseModel("ar1", 1.0, 0.0, ar_coefficient=float(np.tanh(x[0])), n_parameters=2)
+
+
+def _model_flicker(x: Floats) -> NoiseModel:
+    return NoiseModel("flicker_white", 1.0, _share(float(x[0])), 1.0, n_parameters=2)
+
+
+def _model_power_law(x: Floats) -> NoiseModel:
+    index = MAX_INDEX * _share(float(x[1]))
+    return NoiseModel("powerlaw_white", 1.0, _share(float(x[0])), index, n_parameters=3)
+
+
+def _model_power_law_sum(x: Floats) -> NoiseModel:
+    return replace(_model_power_law(x), name="powerlaw_sum")
+
+
+def _index_to_logit(index: float) -> float:
+    ratio = min(max(index / MAX_INDEX, 1e-3), 1.0 - 1e-3)
+    return float(np.log(ratio / (1.0 - ratio)))
+
+
+def _search_one(grid: Grid, build: Callable[[Floats], NoiseModel], low: float, high: float) -> NoiseModel:
+    """Best model of one parameter."""
+
+    def cost(x: float) -> float:
+        return -generalised_least_squares(grid, build(np.array([x]))).noise.log_likelihood
+
+    found = minimize_scalar(cost, bounds=(low, high), method="bounded", options={"xatol": 0.02})
+    return build(np.array([found.x]))
+
+
+def _search_power_law(grid: Grid, build: Callable[[Floats], NoiseModel], start: NoiseModel) -> NoiseModel:
+    """Best mixture of white and power law, from the best mixture with flicker."""
+
+    def cost(x: Floats) -> float:
+        return -generalised_least_squares(grid, build(x)).noise.log_likelihood
+
+    share = min(max(start.white_share, 0.02), 0.999)
+    origin = np.array([np.log(share / (1.0 - share)), _index_to_logit(start.index)])
+    simplex = np.vstack((origin, origin + np.array([0.8, 0.0]), origin + np.array([0.4, 0.6])))
+    options = {"initial_simplex": simplex, "xatol": 0.01, "fatol": 0.005, "maxfev": 90}
+    found = minimize(cost, origin, method="Nelder-Mead", options=options)
+    return build(found.x)
+
+
+def estimate_noise(grid: Grid, candidates: tuple[str, ...] = MODEL_NAMES) -> list[NoiseModel]:
+    """Fit each candidate by restricted maximum likelihood; best BIC first.
+
+    Parameters
+    ----------
+    grid : Grid
+        Long records are searched on their most recent `MAX_EPOCHS` cells holding at most
+        `MAX_MISSING` missing ones; the fit itself always uses every sample.
+    candidates : tuple of str
+        Names out of `MODEL_NAMES`.
+
+    Returns
+    -------
+    list of NoiseModel
+        Never empty; with fewer than p + 4 samples only white noise is tried.
+    """
+    window = window_of(grid, MAX_EPOCHS, MAX_MISSING)
+    used = _without_dead_columns(window)
+    if used.n_observed < used.design.shape[1] + 4:
+        return [generalised_least_squares(used, _model_white(np.empty(0))).noise]
+    shapes: list[NoiseModel] = []
+    if "white" in candidates:
+        shapes.append(_model_white(np.empty(0)))
+    if "ar1" in candidates:
+        shapes.append(_search_one(used, _model_ar1, -1.0, 3.8))
+    if set(candidates) & {"flicker_white", "powerlaw_white", "powerlaw_sum"}:
+        start = _search_one(used, _model_flicker, -9.0, 12.0)
+        if "flicker_white" in candidates:
+            shapes.append(start)
+        if "powerlaw_white" in candidates:
+            start = _search_power_law(used, _model_power_law, start)
+            shapes.append(start)
+        if "powerlaw_sum" in candidates:
+            shapes.append(_search_power_law(used, _model_power_law_sum, start))
+    fitted = [generalised_least_squares(used, shape).noise for shape in shapes]
+    return sorted(fitted, key=lambda model: model.bic)
+
+
+def _without_dead_columns(grid: Grid) -> Grid:
+    """Leave out columns that are constant zero or repeat another one within the window."""
+    norms = np.linalg.norm(grid.design, axis=0)
+    design = grid.design[:, norms > 0.0]
+    if design.shape[1]:
+        unit = design / np.linalg.norm(design, axis=0)
+        keep: list[int] = []
+        for column in range(unit.shape[1]):
+            trial = [*keep, column]
+            if np.linalg.matrix_rank(unit[:, trial], tol=1e-8) == len(trial):
+                keep.append(column)
+        design = design[:, keep]
+    return replace(grid, design=design)

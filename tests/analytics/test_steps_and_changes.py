@@ -1,0 +1,114 @@
+"""Unlogged steps in coloured noise, and change points of bare series."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analytics.changepoints import detect_change_points
+from analytics.steps import detect_steps
+from analytics.trajectory import choose_model
+from tests.analytics.simulation import gnss_like, years_since
+
+
+def test_a_step_is_found_sized_and_dated() -> None:
+    samples, years = gnss_like(0, 2000), years_since(2000)
+    stepped = samples.value + 20.0 * (years >= years[1200])
+    found = detect_steps(years, stepped, choose_model(years))
+    assert len(found) == 1
+    step = found[0]
+    assert abs(step.year - years[1200]) < 5.0 / 365.25
+    assert step.earliest <= years[1200] <= step.latest + 2.0 / 365.25
+    assert abs(step.size - 20.0) < 4.0 * step.sigma
+    assert step.sigma < 4.0
+
+
+def test_a_logged_step_is_not_found_again() -> None:
+    samples, years = gnss_like(1, 1500), years_since(1500)
+    stepped = samples.value + 30.0 * (years >= years[700])
+    assert detect_steps(years, stepped, choose_model(years, [float(years[700])])) == []
+
+
+def test_two_steps_with_gaps_between_are_both_found() -> None:
+    samples, years = gnss_like(6, 2200), years_since(2200)
+    stepped = samples.value + 25.0 * (years >= years[600]) - 30.0 * (years >= years[1500])
+    keep = np.random.default_rng(0).random(2200) > 0.1
+    keep[900:960] = False
+    found = detect_steps(years[keep], stepped[keep], choose_model(years[keep]))
+    assert [round(step.size / 5.0) > 0 for step in found] == [True, False]
+    np.testing.assert_allclose([step.year for step in found], [years[600], years[1500]], atol=0.02)
+
+
+def test_nothing_is_invented_on_flicker_noise() -> None:
+    invented = 0
+    for seed in range(100, 116):
+        samples, years = gnss_like(seed, 1200), years_since(1200)
+        invented += len(detect_steps(years, samples.value, choose_model(years)))
+    assert invented == 0
+
+
+@pytest.mark.parametrize("n", [0, 1, 10, 59])
+def test_a_short_record_has_no_steps(n: int) -> None:
+    assert detect_steps(years_since(n), np.zeros(n), choose_model(years_since(max(n, 2)))) == []
+
+
+def _matched(truths: set[int], found: set[int], margin: int = 5) -> set[int]:
+    """Truths with a found point of their own within the margin."""
+    left, matched = set(found), set()
+    for truth in truths:
+        near = sorted((abs(truth - point), point) for point in left if abs(truth - point) <= margin)
+        if near:
+            matched.add(truth)
+            left.remove(near[0][1])
+    return matched
+
+
+def f1_score(annotations: dict[str, list[int]], found: list[int]) -> float:
+    """F1 of the benchmark: several annotators, index 0 always a change point."""
+    everyone = {name: set(points) | {0} for name, points in annotations.items()}
+    points = set(found) | {0}
+    union: set[int] = set().union(*everyone.values())
+    precision = len(_matched(union, points)) / len(points)
+    recall = float(np.mean([len(_matched(truth, points)) / len(truth) for truth in everyone.values()]))
+    return 2.0 * precision * recall / (precision + recall)
+
+
+def test_change_points_reach_the_promised_score(shared_data: Path) -> None:
+    folder = shared_data / "changepoint/tcpd"
+    expected = json.loads((folder / "expected.json").read_text())
+    scores = []
+    for name, annotations in expected["annotations"].items():
+        values = np.loadtxt(folder / f"{name}.csv", delimiter=",", skiprows=1)[:, 2]
+        scores.append(f1_score(annotations, [point.index for point in detect_change_points(values)]))
+    assert float(np.mean(scores)) >= 0.90
+
+
+@pytest.mark.parametrize("coefficient", [0.0, 0.6, 0.9, 0.97])
+def test_autocorrelated_noise_does_not_split_itself(coefficient: float) -> None:
+    found = 0
+    for seed in range(30):
+        innovations = np.random.default_rng(seed).normal(size=500)
+        values = np.zeros(500)
+        for i in range(1, 500):
+            values[i] = coefficient * values[i - 1] + innovations[i]
+        found += len(detect_change_points(values))
+    assert found <= 1
+
+
+def test_scale_and_shift_leave_the_change_points_where_they_are() -> None:
+    values = np.random.default_rng(8).normal(size=400)
+    values[250:] += 3.0
+    plain = [point.index for point in detect_change_points(values)]
+    assert plain == [250]
+    assert [point.index for point in detect_change_points(1e-3 * values + 7.0)] == plain
+
+
+def test_a_long_series_is_searched_on_blocks_and_placed_on_samples() -> None:
+    values = np.random.default_rng(9).normal(size=20_000)
+    values[12_345:] += 2.0
+    found = detect_change_points(values)
+    assert len(found) == 1
+    assert abs(found[0].index - 12_345) <= 12
