@@ -12,22 +12,29 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from domain.errors import ConfigurationError
 from service.settings import Settings
 
 if TYPE_CHECKING:
     from alerts.dispatch import Dispatcher
     from alerts.engine import AlertEngine
+    from alerts.issue import Issuer
     from ingest.pipeline import Pipeline
     from storage.access import AccessRepository
     from storage.alerts import AlertRepository
     from storage.analyses import AnalysisRepository
     from storage.database import Database
+    from storage.leader import Leadership
     from storage.observations import ObservationRepository
     from storage.raw_files import FileStore
     from storage.registers import RegisterRepository
     from storage.rollups import RollupRepository
     from storage.sharing import ChangesRepository
     from storage.work import WorkQueue
+
+
+AUTHORITY_PARTS = (("body_code", 3), ("unit_code", 3), ("extension", 2))
+"""Parts of a GB/T 35965.1 identifier after the region, with their widths."""
 
 
 class Container:
@@ -154,3 +161,54 @@ class Container:
         from ingest.pipeline import Pipeline
 
         return Pipeline(self.registers, self.observations, self.raw_files)
+
+    @cached_property
+    def issuer(self) -> Issuer:
+        """Return who signs CAP messages: the node's code and its GB/T 35965.1 authority."""
+        from alerts.issue import Issuer
+
+        node = self.registers.node()
+        if node is None:
+            raise ConfigurationError(
+                "no city is configured yet.", where="node", remedy="apply its folder: groundwatch configure deploy/examples/jiaxing"
+            )
+        cap = node.attributes.get("cap", {})
+        return Issuer(
+            node.code,
+            authority=node.region_code + "".join(str(cap.get(key, "0" * width)).zfill(width) for key, width in AUTHORITY_PARTS),
+            sender=str(cap.get("sender", f"{node.code}.groundwatch.invalid")),
+            sender_name_zh=str(cap.get("sender_name", node.name_zh)),
+            sender_name_en=node.name_en,
+            zone=node.zone,
+        )
+
+    @cached_property
+    def engine(self) -> AlertEngine:
+        """Return the alert engine."""
+        from alerts.engine import AlertEngine
+    from alerts.issue import Issuer
+
+        return AlertEngine(self.alerts, self.observations, self.registers, self.issuer)
+
+    @cached_property
+    def dispatcher(self) -> Dispatcher:
+        """Return the dispatcher of the outbox."""
+        import numpy as np
+
+        from alerts.dispatch import Dispatcher
+        from alerts.notifiers import build
+
+        notifiers = build(mqtt_url=self.mqtt_url, smtp_url=self.settings.smtp_url, node_code=self.issuer.node_code)
+        return Dispatcher(self.alerts, notifiers, np.random.default_rng())
+
+    def leadership(self, name: str) -> Leadership:
+        """Return the leadership that one process at a time can hold."""
+        from storage.leader import Leadership
+
+        return Leadership(self.db, name)
+
+    def add_account(self, name: str, display_name: str, role: str, password: str) -> None:
+        """Create an account; the password is hashed here and kept nowhere."""
+        from service.api.passwords import hash_password
+
+        self.access.add_account(name, display_name, role, hash_password(password))

@@ -1,0 +1,117 @@
+"""`analyse`, `explain` and `audit verify`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from datetime import datetime
+
+from domain.errors import NotFoundError, RequestError
+from domain.finding import Outcome
+from domain.model import Datastream
+from service.analysing import Analyst
+from service.bootstrap import Container
+from service.commands.output import emit, say
+from service.settings import load_settings
+
+PAGE = 1000
+
+
+def analyse(arguments: argparse.Namespace) -> int:
+    """Run the analytics now on the datastreams named, or on all; as of the past nothing is stored."""
+    with Container(load_settings({"home": arguments.home})) as container, Analyst(container, in_process=True) as analyst:
+        as_of = None if arguments.as_of is None else ledger_seq(container, arguments.as_of)
+        summaries = []
+        for datastream in _wanted(container, arguments.datastream):
+            outcomes = analyst.analyse(datastream, container.clock(), as_of=as_of)
+            summaries.append(summary(datastream, outcomes))
+            if not arguments.json:
+                say(_line(summaries[-1]))
+        if arguments.json:
+            emit({"ok": True, "as_of": as_of, "stored": as_of is None, "datastreams": summaries})
+    return 0
+
+
+def ledger_seq(container: Container, text: str) -> int:
+    """Return the ledger sequence that a number or a time with offset names."""
+    if text.isdigit():
+        return int(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise RequestError(
+            f"{text!r} is no ledger sequence and no time with offset.", remedy="e.g. --as-of 2026-01-31T00:00:00+08:00"
+        )
+    return container.changes.seq_at(moment)
+
+
+def _wanted(container: Container, codes: list[str] | None) -> Iterator[Datastream]:
+    for code in codes or ():
+        datastream = container.registers.datastream(code)
+        if datastream is None:
+            raise NotFoundError(f"there is no datastream {code}.", remedy="list them: groundwatch datastream list")
+        yield datastream
+    if codes:
+        return
+    after = None
+    while page := container.registers.list_datastreams(after=after, limit=PAGE, derived=False):
+        yield from page
+        after = page[-1].code
+
+
+def summary(datastream: Datastream, outcomes: list[Outcome]) -> dict[str, object]:
+    """Return what a person wants to know of the outcomes."""
+    return {
+        "datastream": datastream.code,
+        "runs": [
+            {
+                "method": outcome.run.method,
+                "version": outcome.run.version,
+                "status": outcome.run.status,
+                "digest": outcome.run.input_digest,
+            }
+            for outcome in outcomes
+        ],
+        "scalars": [
+            {"name": scalar.name, "unit": scalar.unit, "time": scalar.time, "value": scalar.value, "sigma": scalar.sigma}
+            for outcome in outcomes
+            for scalar in outcome.scalars
+        ],
+        "findings": sum(len(outcome.findings) for outcome in outcomes),
+    }
+
+
+def _line(entry: dict[str, object]) -> str:
+    scalars = entry["scalars"]
+    assert isinstance(scalars, list)
+    words = [
+        f"{scalar['name']} {scalar['value']:.2f} ± {scalar['sigma']:.2f} {scalar['unit']}"
+        for scalar in scalars
+        if scalar["value"] is not None and scalar["sigma"] is not None
+    ]
+    return f"{entry['datastream']}: {', '.join(words) or 'cannot tell'}; {entry['findings']} findings"
+
+
+def explain(arguments: argparse.Namespace) -> int:
+    """Recompute an alert from its recorded inputs; exit 1 when it does not come out the same."""
+    with Container(load_settings({"home": arguments.home})) as container:
+        key = int(arguments.alert) if arguments.alert.isdigit() else arguments.alert
+        answer = container.engine.explain(key)
+    if arguments.json:
+        emit(answer)
+    else:
+        say(f"alert {arguments.alert}: " + ("comes out the same" if answer["same"] else f"differs: {answer['differences']}"))
+    return 0 if answer["same"] else 1
+
+
+def audit(arguments: argparse.Namespace) -> int:
+    """Verify the hash chain of the audit log; exit 1 when it is broken."""
+    with Container(load_settings({"home": arguments.home})) as container:
+        report = container.access.verify_audit()
+    if arguments.json:
+        emit(report)
+    else:
+        say(str(report))
+    return 0 if report.ok else 1
