@@ -158,6 +158,10 @@ class RegisterRepository:
         """Return the event log of a station, oldest first, without what was withdrawn."""
         return self._cache.get(("events", station), lambda: self._all(SQL.events, [station], to_event))
 
+    def event(self, event_id: int) -> StationEvent | None:
+        """Return one event of any station, or None when there is none or it was withdrawn."""
+        return self._one(SQL.event, [event_id], to_event)
+
     # -- stations, sensors and datastreams --------------------------------------------------------------------------------
 
     def add_station(self, station: Station, *, actor: str) -> Station:

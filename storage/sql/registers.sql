@@ -227,6 +227,15 @@ LEFT JOIN datastream AS stream ON stream.id = event.datastream_id
 WHERE lower(station.code) = lower(%s) AND withdrawn_at IS NULL
 ORDER BY starts_at, event.id;
 
+-- name: event
+-- One event that stands.
+SELECT station.code AS station, event.kind, starts_at AS start, ends_at AS end, effect, stream.code AS datastream, size, note, author,
+       event.id AS event_id
+FROM station_event AS event
+JOIN station ON station.id = event.station_id
+LEFT JOIN datastream AS stream ON stream.id = event.datastream_id
+WHERE event.id = %s AND withdrawn_at IS NULL;
+
 -- name: insert_event
 INSERT INTO station_event (station_id, datastream_id, kind, starts_at, ends_at, effect, size, note, author, ledger_seq)
 SELECT station.id, stream.id, %(kind)s, %(start)s, %(end)s, %(effect)s, %(size)s, %(note)s, %(author)s,
