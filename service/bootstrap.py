@@ -170,7 +170,9 @@ class Container:
         node = self.registers.node()
         if node is None:
             raise ConfigurationError(
-                "no city is configured yet.", where="node", remedy="apply its folder: groundwatch configure deploy/examples/jiaxing"
+                "no city is configured yet.",
+                where="node",
+                remedy="apply its folder: groundwatch configure deploy/examples/jiaxing",
             )
         cap = node.attributes.get("cap", {})
         return Issuer(
@@ -186,7 +188,6 @@ class Container:
     def engine(self) -> AlertEngine:
         """Return the alert engine."""
         from alerts.engine import AlertEngine
-    from alerts.issue import Issuer
 
         return AlertEngine(self.alerts, self.observations, self.registers, self.issuer)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
@@ -12,7 +13,7 @@ from typing import Any
 
 
 def jsonable(value: Any) -> Any:
-    """Return a value as JSON holds it: times in UTC with Z, NaN as null, dataclasses as objects."""
+    """Return a value as JSON holds it: times in UTC with Z, NaN and infinity as null, dataclasses as objects."""
     if is_dataclass(value) and not isinstance(value, type):
         return jsonable(asdict(value))
     if isinstance(value, Mapping):
@@ -25,7 +26,7 @@ def jsonable(value: Any) -> Any:
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     if isinstance(value, date):
         return value.isoformat()
-    if isinstance(value, float) and value != value:
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
 
