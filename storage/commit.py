@@ -133,7 +133,7 @@ def _classify(connection: Connection, rows: Columns) -> npt.NDArray[np.int8]:
     staged = np.flatnonzero(np.isin(rows.stream, occupied))
     _stage(connection, rows, staged)
     outcome[staged] = DUPLICATE
-    unequal = decode_rows(copy_out(connection, SQL.copy_unequal, _bounds(rows)), {"ordinal": "i4", "stored": "b1"})
+    unequal = decode_rows(fetch_packed(connection, SQL.pack_unequal, _bounds(rows)), {"ordinal": "i4", "stored": "b1"})
     outcome[unequal["ordinal"]] = np.where(unequal["stored"], CORRECTED, NEW)
     return outcome
 
@@ -164,10 +164,10 @@ def _stage(connection: Connection, rows: Columns, staged: npt.NDArray[np.intp]) 
         connection.execute(SQL.analyze_staged)
 
 
-def copy_out(connection: Connection, statement: bytes, parameters: dict[str, Any]) -> bytes:
-    """Return what a COPY TO STDOUT statement sends."""
-    with connection.cursor() as cursor, cursor.copy(statement, parameters) as copy:
-        return b"".join(copy)
+def fetch_packed(connection: Connection, statement: bytes, parameters: dict[str, Any]) -> bytes:
+    """Return the one bytea of a statement that packs its rows (NULL = no rows)."""
+    row = connection.cursor(binary=True).execute(statement, parameters).fetchone()
+    return bytes(row[0]) if row and row[0] is not None else b""
 
 
 def _value_columns(rows: Columns) -> list[Column]:

@@ -147,13 +147,13 @@ def encode_texts(values: Sequence[str]) -> bytes:
     return b"".join(parts)
 
 
-def decode_rows(stream: bytes, layout: Mapping[str, str]) -> dict[str, npt.NDArray[Any]]:
-    """Read a binary COPY stream of columns that are never NULL and of fixed width.
+def decode_rows(packed: bytes, layout: Mapping[str, str]) -> dict[str, npt.NDArray[Any]]:
+    """Read rows that the server packed with its binary send functions, one after the other, without lengths.
 
     Parameters
     ----------
-    stream
-        Header, rows and trailer.
+    packed
+        Rows of fixed width.
     layout
         Column names with their types: `i2`, `i4`, `i8`, `f8`, `b1` or `M8` (timestamptz; -infinity becomes NaT).
 
@@ -162,12 +162,8 @@ def decode_rows(stream: bytes, layout: Mapping[str, str]) -> dict[str, npt.NDArr
     dict
         One array a column, in the machine's byte order; times as datetime64[us].
     """
-    fields: list[tuple[str, str]] = [("count", ">i2")]
-    for name, kind in layout.items():
-        fields += [(f"length {name}", ">i4"), (name, _BIG_ENDIAN.get(kind, kind))]
-    dtype = np.dtype(fields)
-    n = (len(stream) - len(HEADER) - len(TRAILER)) // dtype.itemsize
-    rows = np.frombuffer(stream, dtype=dtype, count=n, offset=len(HEADER))
+    dtype = np.dtype([(name, _BIG_ENDIAN.get(kind, kind)) for name, kind in layout.items()])
+    rows = np.frombuffer(packed, dtype=dtype)
     return {name: _native(rows[name], kind) for name, kind in layout.items()}
 
 

@@ -15,7 +15,7 @@ from psycopg.rows import class_row
 from domain.errors import RequestError
 from domain.observation import Batch, CommitCounts
 from domain.ports import SeriesData
-from storage.commit import commit_batch, copy_out
+from storage.commit import commit_batch, fetch_packed
 from storage.copy_format import decode_rows
 from storage.database import Connection, Database
 from storage.queries import load_statements
@@ -170,9 +170,9 @@ class ObservationRepository:
         with self._database.transaction() as connection:
             later = _later_batches(connection, datastream_id, as_of)
             if later:
-                stream = copy_out(connection, SQL.copy_series_as_of, parameters | {"later": later})
+                stream = fetch_packed(connection, SQL.pack_series_as_of, parameters | {"later": later})
             else:
-                stream = copy_out(connection, SQL.copy_series, parameters)
+                stream = fetch_packed(connection, SQL.pack_series, parameters)
         return SeriesData(**decode_rows(stream, _SERIES_LAYOUT))
 
     def last_time(self, datastream_id: int) -> datetime | None:

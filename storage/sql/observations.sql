@@ -62,18 +62,16 @@ FROM STDIN (FORMAT binary);
 -- name: analyze_staged
 ANALYZE staged_observation;
 
--- name: copy_unequal
+-- name: pack_unequal
 -- Rows that are not stored as they are: new keys, and keys with another value. What is equal is not sent back.
-COPY (
-    SELECT staged.ordinal, stored.datastream_id IS NOT NULL AS stored
-    FROM staged_observation AS staged
-    LEFT JOIN observation AS stored
-      ON stored.datastream_id = staged.datastream_id AND stored.phenomenon_time = staged.phenomenon_time
-     AND stored.phenomenon_time BETWEEN %(first)s AND %(last)s
-    WHERE stored.datastream_id IS NULL
-       OR (stored.result, stored.sigma, stored.phenomenon_end, stored.quality, stored.quality_reasons)
-          IS DISTINCT FROM (staged.result, staged.sigma, staged.phenomenon_end, staged.quality, staged.quality_reasons)
-) TO STDOUT (FORMAT binary);
+SELECT string_agg(int4send(staged.ordinal) || boolsend(stored.datastream_id IS NOT NULL), ''::bytea)
+FROM staged_observation AS staged
+LEFT JOIN observation AS stored
+  ON stored.datastream_id = staged.datastream_id AND stored.phenomenon_time = staged.phenomenon_time
+ AND stored.phenomenon_time BETWEEN %(first)s AND %(last)s
+WHERE stored.datastream_id IS NULL
+   OR (stored.result, stored.sigma, stored.phenomenon_end, stored.quality, stored.quality_reasons)
+      IS DISTINCT FROM (staged.result, staged.sigma, staged.phenomenon_end, staged.quality, staged.quality_reasons);
 
 -- name: stored_values
 -- The stored values of staged keys, to compare them with lines that a later line of the same batch superseded.
@@ -141,14 +139,15 @@ SET accepted = %(accepted)s, duplicate = %(duplicate)s, corrected = %(corrected)
 WHERE id = %(batch_id)s
 RETURNING ledger_seq, pg_notify('groundwatch_work', '');
 
--- name: copy_series
--- NaN and -infinity stand for NULL, so that every row has one width.
-COPY (
-    SELECT phenomenon_time, coalesce(result, 'NaN'), coalesce(sigma, 'NaN'), quality, coalesce(phenomenon_end, '-infinity')
-    FROM observation
+-- name: pack_series
+-- One value instead of a message a row; NaN and -infinity stand for NULL, so that every row has one width.
+SELECT string_agg(timestamptz_send(phenomenon_time) || float8send(coalesce(result, 'NaN')) || float8send(coalesce(sigma, 'NaN'))
+                  || int2send(quality) || timestamptz_send(coalesce(phenomenon_end, '-infinity')), ''::bytea)
+FROM (
+    SELECT phenomenon_time, result, sigma, quality, phenomenon_end FROM observation
     WHERE datastream_id = %(datastream_id)s AND phenomenon_time >= %(start)s AND phenomenon_time < %(end)s
     ORDER BY phenomenon_time
-) TO STDOUT (FORMAT binary);
+) AS known;
 
 -- name: read_one_snapshot
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
@@ -159,21 +158,20 @@ SELECT touched.batch_id
 FROM ingest_batch_datastream AS touched JOIN ingest_batch AS batch ON batch.id = touched.batch_id
 WHERE touched.datastream_id = %(datastream_id)s AND batch.ledger_seq > %(as_of)s;
 
--- name: copy_series_as_of
+-- name: pack_series_as_of
 -- What was known: current rows that no later batch wrote, and revisions that a later batch superseded but did not write.
-COPY (
-    SELECT phenomenon_time, coalesce(result, 'NaN'), coalesce(sigma, 'NaN'), quality, coalesce(phenomenon_end, '-infinity')
-    FROM (
-        SELECT phenomenon_time, result, sigma, quality, phenomenon_end FROM observation
-        WHERE datastream_id = %(datastream_id)s AND phenomenon_time >= %(start)s AND phenomenon_time < %(end)s
-          AND batch_id <> ALL (%(later)s::bigint[])
-        UNION ALL
-        SELECT phenomenon_time, result, sigma, quality, phenomenon_end FROM observation_revision
-        WHERE datastream_id = %(datastream_id)s AND phenomenon_time >= %(start)s AND phenomenon_time < %(end)s
-          AND superseded_by = ANY (%(later)s::bigint[]) AND batch_id <> ALL (%(later)s::bigint[])
-    ) AS known
+SELECT string_agg(timestamptz_send(phenomenon_time) || float8send(coalesce(result, 'NaN')) || float8send(coalesce(sigma, 'NaN'))
+                  || int2send(quality) || timestamptz_send(coalesce(phenomenon_end, '-infinity')), ''::bytea)
+FROM (
+    SELECT phenomenon_time, result, sigma, quality, phenomenon_end FROM observation
+    WHERE datastream_id = %(datastream_id)s AND phenomenon_time >= %(start)s AND phenomenon_time < %(end)s
+      AND batch_id <> ALL (%(later)s::bigint[])
+    UNION ALL
+    SELECT phenomenon_time, result, sigma, quality, phenomenon_end FROM observation_revision
+    WHERE datastream_id = %(datastream_id)s AND phenomenon_time >= %(start)s AND phenomenon_time < %(end)s
+      AND superseded_by = ANY (%(later)s::bigint[]) AND batch_id <> ALL (%(later)s::bigint[])
     ORDER BY phenomenon_time
-) TO STDOUT (FORMAT binary);
+) AS known;
 
 -- name: page
 SELECT phenomenon_time, phenomenon_end, result, sigma, quality, quality_reasons, result_time, received_at, batch_id

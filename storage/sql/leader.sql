@@ -1,0 +1,5 @@
+-- name: try_lock
+SELECT pg_try_advisory_lock(1414213562, %s);
+
+-- name: ping
+SELECT 1;
