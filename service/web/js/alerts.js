@@ -1,0 +1,239 @@
+// Colours with counts, the list of alerts, what each of them rests on, and who answers for it.
+import { code, get, post } from "./api.js";
+import { byId, fill, h } from "./dom.js";
+import { language, nameOf, pick, t, word } from "./i18n.js";
+import { ago, dateTime, number, offsetText, quantity, unitText } from "./format.js";
+import { ask } from "./login.js";
+import { failure, loading, nothing } from "./messages.js";
+import { LEVELS, now, state } from "./state.js";
+import { symbol } from "./symbols.js";
+
+const open = new Map(); // id of an alert that is unfolded -> its detail, null while it loads
+
+/** The tiles over the page: counts by colour, what waits for a person, who is silent. */
+export function drawSummary({ onFilter, onJump }) {
+  const summary = state.summary;
+  const counts = summary?.alerts ?? {};
+  const tiles = LEVELS.map((level) => h("button", {
+    type: "button", class: `tile tile-${level}`, "aria-pressed": String(state.levelFilter === level),
+    dataset: { level, count: counts[level] ?? "" }, on: { click: () => onFilter(level) },
+  }, symbol(level, 30), h("span", { class: "tile-word" }, word("level", level)), h("b", { class: "num" }, counts[level] ?? "—")));
+  const plain = (key, value, target, extra = "") => h("button", {
+    type: "button", class: `tile tile-plain ${extra}`, dataset: { tile: key, count: value ?? "" }, on: { click: () => onJump(target) },
+  }, h("span", { class: "tile-word" }, t(`tile.${key}`)), h("b", { class: "num" }, value ?? "—"));
+  fill(byId("summary"), tiles,
+    plain("unacknowledged", counts.unacknowledged, "alerts", counts.unacknowledged ? "is-due" : ""),
+    plain("silent", summary?.silent, "silent", summary?.silent ? "is-due" : ""),
+    plain("stations", summary?.stations, "map"),
+    summary && summary.quarantine !== null && summary.quarantine !== undefined ? plain("quarantine", summary.quarantine, "silent") : null);
+}
+
+/** The list, in the state and colour that were chosen. */
+export function drawAlerts({ error = null, onRetry, onStation, onChanged, onFilter }) {
+  const shown = state.alerts.filter((alert) => !state.levelFilter || alert.level_word === state.levelFilter);
+  const list = byId("alerts-list");
+  list.dataset.shown = String(shown.length);
+  fill(byId("alerts-filter"), state.levelFilter
+    ? h("button", { type: "button", class: "chip", on: { click: () => onFilter(state.levelFilter) } }, `${word("level", state.levelFilter)} ✕`)
+    : null, h("span", { class: "num" }, t("count_alerts", { n: shown.length })));
+  if (error) return fill(list, failure(error, onRetry));
+  if (!shown.length) return fill(list, emptyText());
+  const focused = document.activeElement?.closest?.("[data-alert]")?.dataset.alert;
+  fill(list, shown.map((alert) => row(alert, { onStation, onChanged })));
+  if (focused) list.querySelector(`[data-alert="${CSS.escape(focused)}"] .alert-head`)?.focus({ preventScroll: true });
+  return list;
+}
+
+function emptyText() {
+  if (state.levelFilter || state.alertsState !== "firing") return nothing(t("no_alerts_here"));
+  const silent = state.summary?.silent ?? 0;
+  return nothing(t("no_alerts"), silent ? h("strong", { class: "caution" }, t("not_all_clear", { n: silent })) : null);
+}
+
+function row(alert, handlers) {
+  const id = String(alert.id);
+  const unfolded = open.has(id);
+  const name = stationName(alert);
+  const head = h("button", { type: "button", class: "alert-head", "aria-expanded": String(unfolded), on: { click: () => toggle(alert, item, handlers) } },
+    symbol(alert.level_word, 26),
+    h("span", { class: "alert-main" },
+      h("span", { class: "alert-title" }, pick(alert.headline) || nameOf(alert, "rule_name")),
+      h("span", { class: "alert-sub" },
+        h("span", {}, `${word("level", alert.level_word)} · ${name}`),
+        alert.value === null || alert.value === undefined ? null : h("span", { class: "num" }, measured(alert)),
+        h("span", { class: "num" }, t("since", { time: ago(alert.onset, now()) })))),
+    h("span", { class: "alert-marks" }, marks(alert)));
+  const item = h("article", { class: `alert alert-${alert.level_word}`, dataset: { alert: id, level: alert.level_word, acknowledged: String(Boolean(alert.acknowledged_at)) } }, head);
+  if (unfolded) item.append(detail(alert, open.get(id), handlers));
+  return item;
+}
+
+const stationName = (alert) => nameOf({ name_zh: alert.station_name_zh, name_en: alert.station_name_en, code: alert.station });
+
+function measured(alert) {
+  const value = quantity(alert.value, alert.unit);
+  return alert.limit === null || alert.limit === undefined ? value : `${value} / ${t("limit")} ${quantity(alert.limit, alert.unit)}`;
+}
+
+function marks(alert) {
+  const result = [];
+  if (alert.status && alert.status !== "Actual") result.push(h("span", { class: "mark mark-exercise" }, word("status", alert.status)));
+  if (alert.state !== "firing") result.push(h("span", { class: "mark" }, word("state", alert.state)));
+  if (alert.confirmation === "awaited") result.push(h("span", { class: "mark mark-due" }, t("awaits_confirmation")));
+  if (alert.confirmation === "confirmed" || alert.confirmation === "rejected") result.push(h("span", { class: "mark" }, word("confirmation", alert.confirmation)));
+  result.push(alert.acknowledged_at
+    ? h("span", { class: "mark mark-done" }, `✓ ${t("acknowledged")}`)
+    : h("span", { class: "mark mark-due" }, t("unacknowledged")));
+  return result;
+}
+
+async function toggle(alert, item, handlers) {
+  const id = String(alert.id);
+  const head = item.querySelector(".alert-head");
+  if (open.has(id)) {
+    open.delete(id);
+    item.querySelector(".alert-detail")?.remove();
+    head.setAttribute("aria-expanded", "false");
+    return;
+  }
+  open.set(id, null);
+  head.setAttribute("aria-expanded", "true");
+  item.append(detail(alert, null, handlers));
+  await load(alert, item, handlers);
+}
+
+async function load(alert, item, handlers) {
+  const id = String(alert.id);
+  try {
+    const full = await get(`/alerts/${code(id)}`);
+    if (!open.has(id)) return;
+    open.set(id, full);
+    item.querySelector(".alert-detail")?.replaceWith(detail(full, full, handlers));
+  } catch (problem) {
+    const body = item.querySelector(".alert-detail");
+    if (body) fill(body, failure(problem, () => load(alert, item, handlers)));
+  }
+}
+
+/** Details are read again when an alert may have changed. */
+export function forgetDetails(changed) {
+  for (const alert of changed) {
+    const known = open.get(String(alert.id));
+    if (known && known.updated_at !== alert.updated_at) get(`/alerts/${code(alert.id)}`).then((full) => {
+      if (open.has(String(alert.id))) open.set(String(alert.id), full);
+    }).catch(() => open.delete(String(alert.id)));
+  }
+}
+
+function detail(alert, full, handlers) {
+  if (!full) return h("div", { class: "alert-detail" }, loading());
+  const shown = { ...full, ...(alert.updated_at > full.updated_at ? alert : {}) };
+  return h("div", { class: "alert-detail" },
+    h("p", { class: "explanation" }, pick(full.explanation)),
+    h("dl", { class: "facts-grid" }, facts(shown).map(([label, value]) => [h("dt", {}, label), h("dd", {}, value)])),
+    actions(shown, handlers),
+    history(full.transitions ?? []));
+}
+
+function textOf(value) {
+  if (value === null || value === undefined || value === "") return null;
+  if (typeof value === "object" && !Array.isArray(value)) return value[language()] ?? value.zh ?? value.en ?? null;
+  return String(value);
+}
+
+/** Look for a fact in the evidence first, then in the rule's definition: rules are data and may carry their own words. */
+function told(alert, ...names) {
+  const definition = state.rules.get(alert.rule)?.definition ?? {};
+  for (const place of [alert.evidence ?? {}, definition, definition.parameters ?? {}]) {
+    for (const name of names) {
+      const text = textOf(place[name]) ?? textOf(place[`${name}_${language()}`]);
+      if (text) return text;
+    }
+  }
+  return null;
+}
+
+function facts(alert) {
+  const evidence = alert.evidence ?? {};
+  const sigma = evidence.sigma ?? evidence.rate_sigma ?? null;
+  const rule = state.rules.get(alert.rule);
+  const rows = [
+    [t("fact.what"), `${nameOf(alert, "rule_name")}（${alert.rule} v${alert.rule_version}）`],
+    [t("fact.where"), [stationName(alert), alert.station, alert.datastream].filter(Boolean).join(" · ")],
+  ];
+  if (alert.value !== null && alert.value !== undefined) {
+    rows.push([t("fact.value"), h("span", { class: "num" }, number(alert.value, alert.unit), sigma === null ? "" : ` ± ${number(sigma, alert.unit)}`, ` ${unitText(alert.unit)}`)]);
+  }
+  if (alert.limit !== null && alert.limit !== undefined) {
+    rows.push([t("fact.limit"), h("span", { class: "num" }, quantity(alert.limit, alert.unit))]);
+  }
+  const source = told(alert, "limit_source", "source") ?? rule?.source;
+  if (source) rows.push([t("fact.source"), source]);
+  rows.push([t("fact.sure"), certainty(alert, sigma)]);
+  rows.push([t("fact.since"), h("span", { class: "num" }, `${dateTime(alert.onset)} ${offsetText(alert.onset)}（${ago(alert.onset, now())}）`)]);
+  if (alert.ended) rows.push([t("fact.ended"), h("span", { class: "num" }, `${dateTime(alert.ended)} ${offsetText(alert.ended)}`)]);
+  rows.push([t("fact.action"), told(alert, "action", "instruction", "proposed_action") ?? t(`action.${alert.level_word}`)]);
+  rows.push([t("fact.who"), told(alert, "who", "responsible", "owner") ?? t(`who.${alert.confirmation === "awaited" ? "awaited" : "default"}`)]);
+  if (alert.acknowledged_at) rows.push([t("fact.acknowledged"), `${alert.acknowledged_by} · ${dateTime(alert.acknowledged_at)}${alert.acknowledged_note ? ` · ${alert.acknowledged_note}` : ""}`]);
+  if (alert.confirmed_at) rows.push([word("confirmation", alert.confirmation), `${alert.confirmed_by} · ${dateTime(alert.confirmed_at)}`]);
+  return rows;
+}
+
+function certainty(alert, sigma) {
+  const parts = [word("verdict", alert.verdict)];
+  if (sigma && alert.limit !== null && alert.limit !== undefined && alert.value !== null) {
+    parts.push(t("beyond_sigma", { n: number(Math.abs(alert.value - alert.limit) / sigma, "", 1) }));
+  }
+  if (alert.evidence?.interim) parts.push(t("interim_long"));
+  parts.push(word("confirmation", alert.confirmation));
+  return parts.join(" · ");
+}
+
+function actions(alert, { onStation, onChanged }) {
+  const buttons = [];
+  const press = (label, kind, run) => h("button", { type: "button", class: kind, on: { click: run } }, label);
+  if (!alert.acknowledged_at) buttons.push(press(t("acknowledge"), "primary act-acknowledge", () => acknowledge(alert, onChanged)));
+  if (alert.confirmation === "awaited") {
+    buttons.push(press(t("confirm"), "act-confirm", () => decide(alert, "confirmed", onChanged)));
+    buttons.push(press(t("reject"), "act-reject", () => decide(alert, "rejected", onChanged)));
+  }
+  if (alert.station) buttons.push(press(t("show_station"), "act-station", () => onStation(alert.station, alert.datastream)));
+  return h("div", { class: "alert-actions" }, buttons);
+}
+
+function history(transitions) {
+  if (!transitions.length) return null;
+  return h("details", { class: "history" }, h("summary", {}, t("history", { n: transitions.length })),
+    h("ol", {}, transitions.map((step) => h("li", {},
+      h("span", { class: "num" }, dateTime(step.occurred_at)), ` ${word("transition", step.kind)} `,
+      step.to_state ? `→ ${word("state", step.to_state)} ` : "", step.actor ? `· ${step.actor} ` : "", step.reason ? `· ${step.reason}` : ""))));
+}
+
+async function acknowledge(alert, onChanged) {
+  await personal("acknowledge", (who) => ask({
+    title: t("acknowledge"), body: [h("p", { class: "hint" }, pick(alert.headline)), h("p", {}, t("acts_as", { name: who }))],
+    fields: [{ name: "note", label: t("note"), rows: 3, hint: t("note_hint") }], action: t("acknowledge"),
+    submit: ({ note }) => post(`/alerts/${code(alert.id)}/acknowledgement`, note.trim() ? { note: note.trim() } : {}),
+  }), alert, onChanged);
+}
+
+async function decide(alert, decision, onChanged) {
+  await personal("confirm", (who) => ask({
+    title: t(decision === "confirmed" ? "confirm" : "reject"),
+    body: [h("p", { class: "hint" }, pick(alert.headline)), h("p", {}, t("acts_as", { name: who })), h("p", {}, t(`decide.${decision}`))],
+    fields: [{ name: "note", label: t("reason"), rows: 3, required: decision === "rejected" }], action: t(decision === "confirmed" ? "confirm" : "reject"),
+    submit: ({ note }) => post(`/alerts/${code(alert.id)}/confirmation`, { decision, ...(note.trim() ? { note: note.trim() } : {}) }),
+  }), alert, onChanged);
+}
+
+async function personal(permission, dialog, alert, onChanged) {
+  const who = await handlersForPerson.identify(permission);
+  if (!who) return;
+  const full = await dialog(who);
+  if (!full) return;
+  open.set(String(alert.id), full);
+  onChanged(full);
+}
+
+/** Set by app.js: how to find out who acts (it may ask to log in). */
+export const handlersForPerson = { identify: async () => null };

@@ -1,0 +1,85 @@
+// The one door to /api/v1. Problem details (RFC 9457) become ApiProblem; a token, if any, lives as long as the tab.
+
+const ROOT = "/api/v1";
+const STORED = "groundwatch.token";
+
+/** An answer that is not the one asked for, with what the server says can be done about it. */
+export class ApiProblem extends Error {
+  constructor(status, body = {}) {
+    super(body.detail || body.title || `HTTP ${status}`);
+    this.status = status;
+    this.type = body.type ?? "";
+    this.title = body.title ?? "";
+    this.detail = body.detail ?? "";
+    this.remedy = body.remedy ?? "";
+    this.retryAfter = body.retryAfter ?? null;
+  }
+}
+
+/** The token of this tab, or null. */
+export const token = () => sessionStorage.getItem(STORED);
+
+/** Keep or forget the token. */
+export function setToken(value) {
+  if (value) sessionStorage.setItem(STORED, value);
+  else sessionStorage.removeItem(STORED);
+}
+
+/** Headers of every request. */
+export function headers(extra = {}) {
+  return token() ? { ...extra, Authorization: `Bearer ${token()}` } : extra;
+}
+
+async function request(method, address, body, signal) {
+  let response;
+  try {
+    response = await fetch(address, {
+      method, signal, credentials: "omit",
+      headers: headers({ Accept: "application/json", ...(body ? { "Content-Type": "application/json" } : {}) }),
+      body: body ? JSON.stringify(body) : undefined,
+    });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiProblem(0, { type: "urn:groundwatch:problem:unreachable" });
+  }
+  if (response.status === 204) return null;
+  const parsed = await response.json().catch(() => null);
+  if (!response.ok) throw new ApiProblem(response.status, { ...(parsed ?? {}), retryAfter: response.headers.get("Retry-After") });
+  if (parsed === null) throw new ApiProblem(response.status, { title: "not JSON" });
+  return parsed;
+}
+
+/** The address of `path` with `params`; null and undefined ones are left out, arrays are repeated. */
+export function address(path, params = {}) {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(params)) {
+    for (const one of Array.isArray(value) ? value : [value]) if (one !== null && one !== undefined) query.append(name, one);
+  }
+  const text = query.toString();
+  return `${ROOT}${path}${text ? `?${text}` : ""}`;
+}
+
+/** GET one object. */
+export const get = (path, params, signal) => request("GET", address(path, params), null, signal);
+
+/** POST a JSON body. */
+export const post = (path, body) => request("POST", address(path), body);
+
+/** GET every page of a list, up to `most` items. */
+export async function list(path, params, { most = 20000, signal } = {}) {
+  const items = [];
+  let next = address(path, { limit: 1000, ...params });
+  let extra = {};
+  while (next && items.length < most) {
+    const page = await request("GET", next, null, signal);
+    items.push(...page.items);
+    extra = page;
+    // Only the path counts: behind a proxy the server may not know by which name it was called.
+    const following = page.next ? new URL(page.next, location.origin) : null;
+    next = following ? following.pathname + following.search : null;
+  }
+  return { ...extra, items };
+}
+
+/** The path of a code that may hold any letter. */
+export const code = encodeURIComponent;
