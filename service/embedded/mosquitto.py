@@ -126,7 +126,7 @@ def start(mosquitto: Mosquitto, layout: Layout, account: Account, port: int, pas
 
 def running(layout: Layout) -> Server | None:
     """Return the live broker of this home, if there is one (it works in its own directory)."""
-    for pid in working_in(layout.broker):
+    for pid in working_in(layout.broker, "mosquitto"):
         server = Server.adopt(pid)
         if server is not None:
             return server

@@ -178,7 +178,7 @@ def recover(layout: Layout) -> bool:
     bool
         True where something had to be cleared.
     """
-    remains = [server for pid in working_in(layout.database) if (server := Server.adopt(pid)) is not None]
+    remains = [server for pid in working_in(layout.database, "postgres") if (server := Server.adopt(pid)) is not None]
     for server in remains:
         server.send(signal.SIGQUIT)
     for server in remains:
@@ -198,7 +198,7 @@ def running(layout: Layout) -> Server | None:
     if not lines or not lines[0].strip().isdigit():
         return None
     pid = int(lines[0])
-    return Server.adopt(pid) if pid in working_in(layout.database) else None
+    return Server.adopt(pid) if pid in working_in(layout.database, "postgres") else None
 
 
 def _lock_lines(data: Path) -> list[str]:

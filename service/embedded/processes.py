@@ -31,13 +31,16 @@ def start_time(pid: int) -> int | None:
     return None if fields[0] in "ZX" else int(fields[19])
 
 
-def working_in(directory: Path) -> Iterator[int]:
-    """Yield the ids of processes whose working directory is `directory` (every PostgreSQL process works in its data)."""
+def working_in(directory: Path, program: str) -> Iterator[int]:
+    """Yield the ids of processes of `program` whose working directory is `directory`.
+
+    Every PostgreSQL process works in its data; so may an operator's shell, which is why the program counts too.
+    """
     wanted = directory.resolve()
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
+        if entry.name.isdigit():
             with suppress(OSError):
-                if (entry / "cwd").readlink() == wanted:
+                if (entry / "comm").read_text(encoding="utf-8").strip() == program and (entry / "cwd").readlink() == wanted:
                     yield int(entry.name)
 
 

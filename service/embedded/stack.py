@@ -435,6 +435,8 @@ class EmbeddedStack:
         self._keeper = subprocess.Popen(
             [sys.executable, "-I", "-S", keeper.__file__],
             stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,  # whoever reads our output must not wait for the keeper
+            stderr=subprocess.DEVNULL,
             text=True,
             start_new_session=True,
             pass_fds=(self._lock.fileno(),),

@@ -94,7 +94,7 @@ def test_stop_leaves_no_process_and_no_lock_file(home: Path, stack_packages: Pat
     pids = [stack.postgres_pid, stack.mosquitto_pid]
     stack.stop()
     assert [start_time(pid) for pid in pids] == [None, None]
-    assert list(working_in(stack.layout.database)) == []
+    assert list(working_in(stack.layout.database, "postgres")) == []
     assert not (stack.layout.database / "postmaster.pid").exists()
     stack.stop()
 
@@ -114,11 +114,25 @@ def test_a_lock_file_with_the_id_of_a_living_stranger_is_recovered(home: Path, s
         layout = first.layout
         lines = (layout.database / "postmaster.pid").read_text().splitlines()
         os.kill(first.postgres_pid, signal.SIGKILL)
-        wait_until(lambda: not list(working_in(layout.database)), 10, "backends end")
+        wait_until(lambda: not list(working_in(layout.database, "postgres")), 10, "backends end")
     lines[0] = str(os.getpid())
     (layout.database / "postmaster.pid").write_text("\n".join(lines) + "\n")
     with EmbeddedStack(home, packages=stack_packages, durable=False) as second:
         assert ask(second, "SELECT 1") == 1
+
+
+def test_recovery_spares_a_stranger_who_works_in_the_data_directory(home: Path, stack_packages: Path) -> None:
+    with EmbeddedStack(home, packages=stack_packages, durable=False) as first:
+        layout = first.layout
+        os.kill(first.postgres_pid, signal.SIGKILL)
+    stranger = subprocess.Popen(["sleep", "600"], cwd=layout.database)
+    try:
+        with EmbeddedStack(home, packages=stack_packages, durable=False) as second:
+            assert ask(second, "SELECT 1") == 1
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
 
 
 def test_a_taken_port_is_stepped_around_and_reported(home: Path, stack_packages: Path) -> None:
