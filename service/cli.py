@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from domain.errors import GroundWatchError
 
 Command = Callable[[argparse.Namespace], int]
+CHATTY = ("yoyo", "httpx", "apscheduler")
 REGISTERS = ("station", "sensor", "datastream", "licence", "rule", "partner", "user", "key", "device")
 
 
@@ -28,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    for chatty in CHATTY:
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         return _load(arguments.run)(arguments)
     except GroundWatchError as error:
