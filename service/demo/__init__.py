@@ -1,0 +1,4 @@
+"""The demonstration network: simulated, labelled so everywhere, loaded through the same import path as real files.
+
+`load` registers the network and imports its files, `gateway.run` pushes live observations over MQTT. docs/demo.md has the equations.
+"""
