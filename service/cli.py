@@ -132,7 +132,6 @@ def _add_files(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     load.add_argument("--datum", help="vertical datum of the heights, e.g. CN-H85")
     load.add_argument("--zone", help="time zone of naive times, e.g. Asia/Shanghai")
     load.add_argument("--frame", help="reference frame of GNSS positions, e.g. IGS14")
-    load.add_argument("--region", help="GB/T 2260 code of the stations, for datum offsets")
     load.add_argument(
         "--convert-datum", action="store_true", help="convert heights to the datastream's datum by the region's offset"
     )

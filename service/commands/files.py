@@ -1,0 +1,198 @@
+"""`import`, `replay`, `export`, and the two commands that need no database: `velocity` and `detect`."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import getpass
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from domain.errors import GroundWatchError, InputError, NotFoundError, RequestError
+from service.bootstrap import Container
+from service.commands.output import emit, jsonable, say
+from service.settings import load_settings
+
+if TYPE_CHECKING:
+    from domain.model import Station
+
+ALL_IN, UNUSABLE, SOME_REJECTED = 0, 2, 3
+PAGE = 10_000
+
+
+def import_files(arguments: argparse.Namespace) -> int:
+    """Import files one by one; the worst of their exit codes is the command's (0 all in, 3 some rejected, 2 unusable)."""
+    with Container(load_settings({"home": arguments.home})) as container:
+        return max(
+            (_import(container, Path(name), arguments) for name in arguments.files), key=(ALL_IN, SOME_REJECTED, UNUSABLE).index
+        )
+
+
+def _import(container: Container, path: Path, arguments: argparse.Namespace) -> int:
+    try:
+        report = container.pipeline.ingest_file(
+            read_file(path),
+            path.name,
+            format=arguments.format,
+            profile=arguments.profile,
+            station=arguments.station,
+            unit=arguments.unit,
+            datum=arguments.datum,
+            zone=arguments.zone,
+            frame=arguments.frame,
+            convert_datum=arguments.convert_datum,
+            create=not arguments.no_create,
+            actor=getpass.getuser(),
+            dry_run=arguments.dry_run,
+            now=container.clock(),
+        )
+    except InputError as error:
+        _tell_unusable(path, error, as_json=arguments.json)
+        return UNUSABLE
+    if arguments.json:
+        emit({**report.to_json(), "file": str(path)})
+    else:
+        _tell(path, report.to_json())
+    return report.exit_code
+
+
+def read_file(path: Path) -> bytes:
+    """Return a file's bytes; what cannot be read is an `InputError` that names it."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"cannot be read: {error.strerror}.", where=str(path), remedy="check the path and its permissions"
+        ) from error
+
+
+def _tell_unusable(path: Path, error: GroundWatchError, *, as_json: bool) -> None:
+    if as_json:
+        emit(
+            {
+                "file": str(path),
+                "ok": False,
+                "error": error.code,
+                "what": error.what,
+                "where": error.where,
+                "remedy": error.remedy,
+            }
+        )
+    say(f"{path}: {error}")
+
+
+def _tell(path: Path, report: dict[str, Any]) -> None:
+    say(
+        f"{path}: {report['format']}: {report['accepted']} accepted, {report['duplicate']} duplicate, {report['corrected']} corrected, "
+        f"{report['rejected']} rejected, {report['elapsed_s']:.2f} s"
+        + (" (dry run, nothing stored)" if report["dry_run"] else "")
+    )
+    for reject in report["rejects"][:20]:
+        say(f"  line {reject['line']}: {reject['reason']}")
+    if report["rejected"] > 20:
+        say(f"  and {report['rejected'] - 20} more; all are in quarantine with their bytes")
+    if report["unconfirmed"]:
+        say(f"  new and unconfirmed, restricted until a person confirms them: {', '.join(report['unconfirmed'])}")
+
+
+def replay(arguments: argparse.Namespace) -> int:
+    """Run quarantined raw payloads since a time again; what comes in now is resolved in quarantine."""
+    from service.replaying import replay_since
+
+    since = parse_time(arguments.since)
+    with Container(load_settings({"home": arguments.home})) as container:
+        report = replay_since(container, since)
+    if arguments.json:
+        emit({"ok": report.failed == 0, **jsonable(report)})
+    else:
+        say(
+            f"{report.payloads} payloads again: {report.resolved} rejects resolved, {report.remaining} remain, {report.failed} failed"
+        )
+    return ALL_IN if report.remaining == 0 and report.failed == 0 else SOME_REJECTED
+
+
+def parse_time(text: str) -> datetime:
+    """Return an aware time; `RequestError` when it has no offset."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise RequestError(f"{text!r} is no time with offset.", remedy="write it like 2026-01-31T00:00:00+08:00")
+    return moment.astimezone(UTC)
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """Stream observations of datastreams as CSV or JSON lines, or all stations as GeoJSON."""
+    with Container(load_settings({"home": arguments.home})) as container:
+        if arguments.format == "geojson":
+            emit({"type": "FeatureCollection", "features": [_feature(station) for station in _all_stations(container)]})
+            return 0
+        if not arguments.datastream:
+            raise RequestError("no datastream is named.", remedy="list them: groundwatch datastream list")
+        start = parse_time(arguments.start) if arguments.start else None
+        end = parse_time(arguments.end) if arguments.end else None
+        rows = (row for code in arguments.datastream for row in _observations(container, code, start, end))
+        _write_csv(rows) if arguments.format == "csv" else _write_json(rows)
+    return 0
+
+
+def _observations(container: Container, code: str, start: datetime | None, end: datetime | None) -> Iterator[dict[str, Any]]:
+    datastream = container.registers.datastream(code)
+    if datastream is None or datastream.datastream_id is None:
+        raise NotFoundError(f"there is no datastream {code}.", remedy="list them: groundwatch datastream list")
+    after = None
+    while page := container.observations.page(datastream.datastream_id, start, end, after=after, limit=PAGE):
+        for row in page:
+            yield {
+                "datastream": datastream.code,
+                "phenomenon_time": row.phenomenon_time,
+                "phenomenon_end": row.phenomenon_end,
+                "result": row.result,
+                "unit": datastream.unit,
+                "sigma": row.sigma,
+                "quality": row.quality,
+                "quality_reasons": " ".join(row.quality_reasons or ()),
+            }
+        after = page[-1].phenomenon_time
+
+
+def _write_csv(rows: Iterator[dict[str, Any]]) -> None:
+    writer: csv.DictWriter[str] | None = None
+    for row in rows:
+        if writer is None:
+            writer = csv.DictWriter(sys.stdout, fieldnames=list(row), lineterminator="\n")
+            writer.writeheader()
+        writer.writerow(jsonable(row))
+
+
+def _write_json(rows: Iterator[dict[str, Any]]) -> None:
+    for row in rows:
+        emit(row)
+
+
+def _all_stations(container: Container) -> Iterator[Station]:
+    after = None
+    while page := container.registers.list_stations(after=after, limit=PAGE):
+        yield from page
+        after = page[-1].code
+
+
+def _feature(station: Station) -> dict[str, Any]:
+    known = station.longitude_deg is not None
+    return {
+        "type": "Feature",
+        "id": station.code,
+        "geometry": {"type": "Point", "coordinates": [station.longitude_deg, station.latitude_deg]} if known else None,
+        "properties": {
+            "code": station.code,
+            "kind": station.kind.value,
+            "name_zh": station.name_zh,
+            "name_en": station.name_en,
+            "region_code": station.region_code,
+            "simulated": station.simulated,
+        },
+    }

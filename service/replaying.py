@@ -1,0 +1,101 @@
+"""Runs quarantined raw payloads again after a fix of a profile, a register or a parser.
+
+A payload goes through the pipeline as it arrived, with the flags of its first import. What is refused again is a new quarantine
+entry of the new batch, so the old entries are resolved by it and nothing is lost or counted twice. This file finishes with `replay_since`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from domain.errors import InputError
+from ingest.messages import Message
+from service.bootstrap import Container
+
+if TYPE_CHECKING:
+    from storage.observations import BatchRow, QuarantineRow, RawPayloadRow
+
+LOG = logging.getLogger("groundwatch.replay")
+PAGE = 1000
+DEVICE_KINDS = frozenset({"mqtt", "http"})
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayReport:
+    """What a replay did: payloads run again, rejects resolved, rejects that remain, payloads that could not be run."""
+
+    payloads: int
+    resolved: int
+    remaining: int
+    failed: int
+
+
+def replay_since(container: Container, since: datetime) -> ReplayReport:
+    """Run every payload with open quarantine entries received at or after `since` again."""
+    entries: dict[int, list[QuarantineRow]] = {}
+    for row in _open_entries(container):
+        if row.received_at >= since and row.raw_payload_id is not None:
+            entries.setdefault(row.raw_payload_id, []).append(row)
+    resolved = remaining = failed = 0
+    for payload_id, rows in entries.items():
+        try:
+            batch_id, rejected = _again(container, payload_id, rows[0])
+        except InputError as error:
+            LOG.warning("payload %d cannot be used yet: %s", payload_id, error)
+            failed += 1
+            remaining += len(rows)
+            continue
+        container.observations.resolve_quarantine([row.id for row in rows], batch_id, container.clock())
+        resolved += max(len(rows) - rejected, 0)
+        remaining += rejected
+    return ReplayReport(len(entries), resolved, remaining, failed)
+
+
+def _open_entries(container: Container) -> Iterator[QuarantineRow]:
+    after = 0
+    while page := container.observations.quarantined(after, PAGE):
+        yield from page
+        after = page[-1].id
+
+
+def _again(container: Container, payload_id: int, entry: QuarantineRow) -> tuple[int | None, int]:
+    """Return the batch that a payload's second run made and how many of its rows were refused again."""
+    payload = container.observations.raw_payload(payload_id)
+    batch = container.observations.batch(entry.batch_id)
+    if payload is None or batch is None:
+        raise InputError(f"raw payload {payload_id} is not stored.", remedy="restore the database from a backup")
+    body = payload.body if payload.body is not None else container.raw_files.read(payload.location or "")
+    if entry.source_kind in DEVICE_KINDS:
+        return _message_again(container, payload, body, entry)
+    return _file_again(container, payload, body, batch)
+
+
+def _message_again(container: Container, payload: RawPayloadRow, body: bytes, entry: QuarantineRow) -> tuple[int | None, int]:
+    message = Message(entry.station_code or "", body, payload.received_at, payload.source)
+    receipt = container.pipeline.ingest_messages([message], container.clock(), source_kind="replay", actor="replay")[0]
+    return receipt.counts.batch_id, len(receipt.rejects)
+
+
+def _file_again(container: Container, payload: RawPayloadRow, body: bytes, batch: BatchRow) -> tuple[int | None, int]:
+    said = batch.parameters
+    report = container.pipeline.ingest_file(
+        body,
+        payload.source,
+        format=None if batch.profile else batch.format,
+        profile=batch.profile,
+        convert_datum=bool(said.get("datum_conversions")),
+        create=False,
+        actor="replay",
+        source_kind="replay",
+        now=container.clock(),
+        station=said.get("station"),
+        unit=said.get("unit"),
+        datum=said.get("datum"),
+        zone=said.get("zone"),
+        frame=said.get("frame"),
+    )
+    return (report.batch_ids[-1] if report.batch_ids else None), report.rejected
