@@ -35,7 +35,7 @@ class AnomalySettings:
     score_limit : float
         Robust standard deviations of the past departures.
     tail_factor : float
-        Multiple of the past departures' 99.5 % point that must be passed as well.
+        Multiple of the extrapolated tail (one departure in 20,000) that must be passed as well.
     level_window, history : int
         Samples of the running level and of the departures' scale.
     probation : int
@@ -51,9 +51,9 @@ class AnomalySettings:
     """
 
     score_limit: float = 8.0
-    tail_factor: float = 1.6
+    tail_factor: float = 1.0
     level_window: int = 9
-    history: int = 400
+    history: int = 600
     probation: int = 60
     frozen_factor: float = 3.0
     frozen_minimum: int = 12
@@ -82,7 +82,8 @@ def hampel(values: Floats, half_window: int = 5, limit: float = 5.0) -> tuple[Fl
     half_window : int
         Samples on each side.
     limit : float
-        Departure from the window's median in robust standard deviations of all departures.
+        Departure from the window's median in robust standard deviations: the larger one of the window and of
+        all departures.
 
     Returns
     -------
@@ -103,8 +104,11 @@ def hampel(values: Floats, half_window: int = 5, limit: float = 5.0) -> tuple[Fl
         return np.zeros(n, dtype=bool), np.zeros(n)
     padded = np.pad(values, half_window, mode="reflect")
     windows = sliding_window_view(padded, 2 * half_window + 1)
-    departure = values - np.median(windows, axis=1)
-    scale = max(_MAD_TO_SIGMA * float(np.median(np.abs(departure))), _resolution(values), 1e-300)
+    centre = np.median(windows, axis=1)
+    departure = values - centre
+    nearby = _MAD_TO_SIGMA * np.median(np.abs(windows - centre[:, None]), axis=1)
+    usual = max(_MAD_TO_SIGMA * float(np.median(np.abs(departure))), _resolution(values), 1e-300)
+    scale = np.maximum(nearby, usual)
     score = departure / (limit * scale)
     return np.abs(score) > 1.0, score
 
@@ -135,7 +139,9 @@ def _trailing_scale(departure: Floats, window: int, stride: int = 16) -> tuple[F
         past = past[np.isfinite(past)]
         if past.size >= 20 and start < n:
             sigma[start : start + stride] = _MAD_TO_SIGMA * np.median(past)
-            tail[start : start + stride] = np.quantile(past, 0.995)
+            common, rare = np.quantile(past, (0.95, 0.995))
+            # A tenth of the probability again and again: how far the tail reaches if it goes on as it began.
+            tail[start : start + stride] = rare * (rare / max(common, 1e-300)) ** 2
     return sigma, tail
 
 
@@ -255,6 +261,7 @@ def find_gaps_in(ordinate: Floats, settings: AnomalySettings | None = None) -> l
     longest = np.maximum.accumulate(np.concatenate(([typical], steps[:-1])))
     need = np.maximum(chosen.gap_factor * typical, 2.0 * longest)
     hits = np.flatnonzero(steps > need)
+    hits = hits[hits >= chosen.probation]
     return [Anomaly(int(i + 1), int(i + 1), "gap", float(steps[i] / need[i])) for i in hits]
 
 

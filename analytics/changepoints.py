@@ -13,6 +13,7 @@ doi:10.1111/j.1541-0420.2006.00662.x.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -68,7 +69,7 @@ def _gains(values: Floats, minimum: int) -> Floats:
 def _inflation(values: Floats, cuts: list[int]) -> float:
     """Variance inflation of segment means by the lag-1 autocorrelation within the segments, at least 1."""
     edges = [0, *sorted(cuts), values.size]
-    within = np.concatenate([values[a:b] - values[a:b].mean() for a, b in zip(edges[:-1], edges[1:], strict=True)])
+    within = np.concatenate([values[a:b] - values[a:b].mean() for a, b in pairwise(edges)])
     power = float(within @ within)
     if power <= 0.0:
         return 1.0

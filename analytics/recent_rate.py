@@ -115,7 +115,8 @@ def _dense_rate(ready: Prepared, parameters: RecentRateParameters) -> tuple[floa
     if np.unique(months).size < parameters.minimum_months:
         return None
     hinged = _hinged(fit, float(years[0]), end, parameters.window_a)
-    recent = fit_trajectory(years, values, hinged, noise=fit.noise)
+    # The noise is estimated anew: a bend that the straight trajectory lacks would pass for wandering noise.
+    recent = fit_trajectory(years, values, hinged, (fit.noise.name,))
     weights = np.array([float(n == "rate" or n.startswith("hinge_")) for n in hinged.names])
     sigma = float(np.sqrt(max(weights @ recent.covariance @ weights, 0.0)))
     return float(weights @ recent.parameters), sigma

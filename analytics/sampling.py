@@ -182,7 +182,7 @@ def _moving_mean(values: Floats, weights: Floats, window: int) -> tuple[Floats, 
     return mean, share
 
 
-def remove_tide(samples: Samples, minimum_coverage: float = 0.75) -> Samples:
+def remove_tide(samples: Samples, minimum_coverage: float = 0.9) -> Samples:
     """Low-pass a sub-daily series with Godin's filter (24, 24 and 25 h running means).
 
     Parameters
