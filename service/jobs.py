@@ -88,12 +88,12 @@ def lead_until(container: Container, stop: threading.Event) -> None:
             continue
         LOG.info("this worker leads")
         try:
-            run_schedule(container, stop, leadership.still_held)
+            run_schedule(container, stop, leadership.held)
         finally:
             leadership.release()
 
 
-def run_schedule(container: Container, stop: threading.Event, still_held: Callable[[], bool]) -> None:
+def run_schedule(container: Container, stop: threading.Event, held: Callable[[], bool]) -> None:
     """Run the leader's jobs: analytics of changed datastreams, and rules that depend on the clock."""
     settings = container.settings
     scheduler = BackgroundScheduler(
@@ -119,7 +119,7 @@ def run_schedule(container: Container, stop: threading.Event, still_held: Callab
         )
         scheduler.start()
         try:
-            while not stop.wait(POLL_S) and still_held():
+            while not stop.wait(POLL_S) and held():
                 pass
         finally:
             scheduler.shutdown(wait=False)
