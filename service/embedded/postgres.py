@@ -29,7 +29,7 @@ from service.embedded.secrets_file import write_private
 
 ROLE = "groundwatch"
 DATABASE = "groundwatch"
-START_TIMEOUT_S = 120.0  # crash recovery replays the write-ahead log first
+START_TIMEOUT_S = 600.0  # crash recovery replays the write-ahead log first
 MEBI = 1024 * 1024
 
 

@@ -7,23 +7,22 @@ the addresses of both servers.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self, TypeVar
+from typing import Self, TypeVar
 
 from domain.errors import ConfigurationError, ConflictError, UnavailableError
-from service.embedded import keeper, mosquitto, ports, postgres
+from service.embedded import mosquitto, ports, postgres
 from service.embedded.accounts import SERVICE_USER, AccountFiles
 from service.embedded.home import Account, Layout, default_home, prepare, server_account
-from service.embedded.processes import Server, start_time, wait_until
+from service.embedded.ownership import Ownership
+from service.embedded.processes import Server, wait_until
 from service.embedded.programs import Programs
 from service.embedded.provision import find_or_provision
 from service.embedded.secrets_file import Secrets, read_or_make
@@ -32,6 +31,7 @@ POSTGRES_STOP = (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)
 MOSQUITTO_STOP = (signal.SIGTERM, signal.SIGKILL)
 STOP_PATIENCE_S = 20.0
 HANDOVER_S = 60.0
+ATTACH_TIMEOUT_S = 900.0
 START_ATTEMPTS = 5
 
 Log = Callable[[str], None]
@@ -106,8 +106,7 @@ class EmbeddedStack:
         self._mosquitto: Server | None = None
         self._ports = {"postgres": ports.POSTGRES_PORT, "mqtt": ports.MQTT_PORT}
         self._owned: list[Server] = []
-        self._lock: IO[str] | None = None
-        self._keeper: subprocess.Popen[str] | None = None
+        self._ownership = Ownership(self.layout)
 
     # --- life ---------------------------------------------------------------------------------------------------
 
@@ -120,10 +119,10 @@ class EmbeddedStack:
             The stack cannot run here; the message says why and names the ways out.
         """
         self._prepare()
-        if not self._take_lock():
+        if not self._ownership.take():
             return self._attach()
         try:
-            self._start_keeper()
+            self._ownership.start_keeper()
             self._start_servers()
         except BaseException:
             self.stop()
@@ -133,7 +132,7 @@ class EmbeddedStack:
     def start_detached(self) -> StackAddresses:
         """Start what does not run yet and let it run on when this process ends (`groundwatch embedded start`)."""
         self._prepare()
-        if not self._take_lock():
+        if not self._ownership.take():
             return self._attach()
         try:
             self._start_servers()
@@ -143,18 +142,18 @@ class EmbeddedStack:
         for server in self._owned:
             server.release()
         self._owned.clear()
-        self._release_lock()
+        self._ownership.release()
         return self.addresses
 
     def stop(self) -> None:
         """Stop the servers that this object started and leave no process behind; stopping twice is harmless."""
         for server in reversed(self._owned):
             server.stop(POSTGRES_STOP if server is self._postgres else MOSQUITTO_STOP, STOP_PATIENCE_S)
-            self._tell_keeper(server, 0)
+            self._ownership.tell_keeper(server, 0)
         self._owned.clear()
         self._postgres = self._mosquitto = None
-        self._stop_keeper()
-        self._release_lock()
+        self._ownership.stop_keeper()
+        self._ownership.release()
 
     def stop_all(self) -> bool:
         """Stop whatever runs in this home detached; return whether anything ran.
@@ -166,9 +165,9 @@ class EmbeddedStack:
         """
         if not self.layout.root.is_dir():
             return False
-        if not self._take_lock():
+        if not self._ownership.take():
             raise ConflictError(
-                f"the stack belongs to process {self._owner_pid()}",
+                f"the stack belongs to process {self._ownership.owner_pid()}",
                 where=str(self.layout.home),
                 remedy="end that process (Ctrl-C or SIGTERM); it stops the servers itself",
             )
@@ -179,7 +178,7 @@ class EmbeddedStack:
                     server.stop(numbers, STOP_PATIENCE_S)
             return any(server is not None for server, _ in found)
         finally:
-            self._release_lock()
+            self._ownership.release()
 
     def __enter__(self) -> Self:
         self.start()
@@ -259,7 +258,7 @@ class EmbeddedStack:
             mosquitto_pid=broker.pid if broker else None,
             postgres_port=self._ports["postgres"] if database else None,
             mqtt_port=self._ports["mqtt"] if broker else None,
-            owner_pid=self._owner_pid(),
+            owner_pid=self._ownership.owner_pid(),
         )
 
     def addresses_if_running(self) -> StackAddresses:
@@ -356,13 +355,15 @@ class EmbeddedStack:
 
     def _attach(self) -> StackAddresses:
         """Use the stack that another living process owns."""
-        if not wait_until(lambda: self.status().is_running, HANDOVER_S):
+        # Its owner may still be downloading: wait as long as it lives and does not take absurdly long.
+        wait_until(lambda: self.status().is_running or self._ownership.owner_pid() is None, ATTACH_TIMEOUT_S)
+        if not self.status().is_running:
             raise UnavailableError(
-                f"process {self._owner_pid()} holds this home but its servers do not run",
+                f"process {self._ownership.owner_pid()} holds this home but its servers do not run",
                 where=str(self.layout.home),
                 remedy="end that process and start again",
             )
-        self._log(f"using the stack that process {self._owner_pid()} runs")
+        self._log(f"using the stack that process {self._ownership.owner_pid()} runs")
         self._programs = find_or_provision(self.layout, self._known_account, self._log)
         self._postgres, self._mosquitto = postgres.running(self.layout), mosquitto.running(self.layout)
         self._read_ports()
@@ -370,11 +371,11 @@ class EmbeddedStack:
 
     def _own(self, server: Server, number: signal.Signals) -> None:
         self._owned.append(server)
-        self._tell_keeper(server, number)
+        self._ownership.tell_keeper(server, number)
 
     def _forget(self, server: Server, numbers: tuple[signal.Signals, ...]) -> None:
         server.stop(numbers, STOP_PATIENCE_S)
-        self._tell_keeper(server, 0)
+        self._ownership.tell_keeper(server, 0)
         if server in self._owned:
             self._owned.remove(server)
 
@@ -383,76 +384,6 @@ class EmbeddedStack:
         broker = self._mosquitto or mosquitto.running(self.layout)
         if broker is not None:
             broker.send(signal.SIGHUP)
-
-    # --- lock and keeper ----------------------------------------------------------------------------------------
-
-    def _take_lock(self) -> bool:
-        """Become the owner; False where another living process is. A keeper that still cleans up is waited for."""
-        lock = self.layout.lock.open("a+", encoding="ascii")
-
-        def taken() -> bool:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-            return True
-
-        if not wait_until(lambda: taken() or self._owner_pid() is not None, keeper.PATIENCE_S + HANDOVER_S):
-            lock.close()
-            raise UnavailableError(
-                "a keeper still stops the servers of an earlier run",
-                where=str(self.layout.home),
-                remedy="start again in a moment",
-            )
-        if not taken():
-            lock.close()
-            return False
-        lock.truncate(0)
-        lock.write(f"{os.getpid()} {start_time(os.getpid())}")
-        lock.flush()
-        self._lock = lock
-        return True
-
-    def _owner_pid(self) -> int | None:
-        """Return the process that owns the stack, None where it is gone or nobody does."""
-        try:
-            words = self.layout.lock.read_text(encoding="ascii").split()
-        except OSError:
-            return None
-        if len(words) != 2:
-            return None
-        owner = Server.adopt(int(words[0]), int(words[1]))
-        return owner.pid if owner else None
-
-    def _release_lock(self) -> None:
-        if self._lock is not None:
-            self._lock.truncate(0)
-            self._lock.close()
-            self._lock = None
-
-    def _start_keeper(self) -> None:
-        assert self._lock is not None
-        self._keeper = subprocess.Popen(
-            [sys.executable, "-I", "-S", keeper.__file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,  # whoever reads our output must not wait for the keeper
-            stderr=subprocess.DEVNULL,
-            text=True,
-            start_new_session=True,
-            pass_fds=(self._lock.fileno(),),
-            cwd="/",
-        )
-
-    def _tell_keeper(self, server: Server, number: int) -> None:
-        if self._keeper is not None and self._keeper.stdin is not None:
-            self._keeper.stdin.write(f"{server.pid} {server.started} {int(number)}\n")
-            self._keeper.stdin.flush()
-
-    def _stop_keeper(self) -> None:
-        if self._keeper is not None and self._keeper.stdin is not None:
-            self._keeper.stdin.close()
-            self._keeper.wait()
-            self._keeper = None
 
     # --- memory -------------------------------------------------------------------------------------------------
 
