@@ -203,3 +203,4 @@ def test_an_interrupted_download_is_resumed_where_it_stopped(tmp_path: Path) -> 
     assert any(name.startswith("postgresql-17-timescaledb_") for name in finished)
     assert {name: complete()[name] for name in kept} == kept
     assert list((archives / "partial").iterdir()) == []
+    shutil.rmtree(state)  # pytest would keep its 100 MB
