@@ -1,0 +1,1 @@
+"""Benchmarks: each figure beside its plain equivalent in the same run, as a ratio, because machines are noisy."""

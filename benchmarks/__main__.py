@@ -1,0 +1,24 @@
+"""`make bench`: run every benchmark, or those whose names are given (`make bench ARGS=import`)."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+
+def main(names: list[str]) -> int:
+    found = sorted(path.stem.removeprefix("bench_") for path in Path(__file__).parent.glob("bench_*.py"))
+    unknown = set(names) - set(found)
+    if unknown:
+        sys.stderr.write(f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(found)}\n")
+        return 2
+    for name in names or found:
+        sys.stdout.write(f"== {name}\n")
+        sys.stdout.flush()
+        importlib.import_module(f"benchmarks.bench_{name}").main()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
