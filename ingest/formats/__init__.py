@@ -1,0 +1,22 @@
+"""Formats: stateless modules that turn bytes into a `ParsedPayload`. Adding one is a file and a line here.
+
+This file finishes with `FORMATS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ingest.formats import delimited, levelling, native_json, rdb, tenv3, toa5
+from ingest.formats.format import Format, ImportContext
+
+FORMATS: Mapping[str, Format] = {
+    "levelling": Format("levelling", levelling.sniff, levelling.parse, default_profile="levelling"),
+    "toa5": Format("toa5", toa5.sniff, toa5.parse),
+    "tenv3": Format("tenv3", tenv3.sniff, tenv3.parse),
+    "csv": Format("csv", delimited.sniff, delimited.parse, chunks=delimited.parse_chunks),
+    "rdb": Format("rdb", rdb.sniff, rdb.parse, default_profile="usgs_rdb"),
+    "native_json": Format("native_json", native_json.sniff, native_json.parse, unit_is_the_datastreams=True),
+}
+
+__all__ = ["FORMATS", "Format", "ImportContext"]

@@ -1,0 +1,374 @@
+"""Generic tables by profile: delimited text and workbooks of any shape, described in YAML.
+
+This file finishes with `parse`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import tzinfo
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from domain.errors import FormatError, InputError
+from domain.model import ValueKind, station_code
+from domain.observation import (
+    NO_TIME,
+    Columns,
+    FloatArray,
+    ParsedPayload,
+    Rejected,
+    SourceStream,
+    TimeArray,
+    columns,
+    concatenate,
+)
+from domain.quality import Quality
+from domain.units import convert_spread
+from ingest.formats.decoding import number_columns
+from ingest.formats.format import ImportContext
+from ingest.formats.table import Table, read_tables
+from ingest.formats.timestamps import ISO_FORMATS, elapsed, parse_times, parse_zone
+from ingest.profile import ColumnRule, Profile, StationRule
+
+Stream = tuple[str, ColumnRule]
+BoolArray = npt.NDArray[np.bool_]
+DATASTREAM_NAMES = "datastream_names"
+"""Attribute of a `SourceStream` with the names of the datastream (its own names are the station's)."""
+
+
+def sniff(raw: bytes, filename: str) -> float:
+    """Return 0: without a profile a table does not say what its columns are."""
+    del raw, filename
+    return 0.0
+
+
+def parse_chunks(raw: bytes, profile: Profile | None, context: ImportContext) -> Iterator[ParsedPayload]:
+    """Yield the payload in parts of about 16 MiB of text.
+
+    Raises
+    ------
+    FormatError
+        When there is no profile, or the file is not of the kind that it describes.
+    """
+    if profile is None:
+        raise FormatError(
+            "a table does not say what its columns are.",
+            where=context.filename,
+            remedy="give --profile NAME (docs/formats.md lists the shipped ones)",
+        )
+    for table in read_tables(raw, profile, where=context.filename):
+        yield table_payload(table, profile, context)
+
+
+def parse(raw: bytes, profile: Profile | None, context: ImportContext) -> ParsedPayload:
+    """Parse a whole table; see `parse_chunks`."""
+    parts = list(parse_chunks(raw, profile, context))
+    if len(parts) == 1:
+        return parts[0]
+    streams: dict[str, int] = {}
+    described: list[SourceStream] = []
+    built: list[Columns] = []
+    for part in parts:
+        for stream in part.streams:
+            if repr(stream) not in streams:
+                streams[repr(stream)] = len(described)
+                described.append(stream)
+        index = np.array([streams[repr(stream)] for stream in part.streams], dtype=np.int32)
+        rows = part.columns
+        built.append(replace(rows, stream=index[rows.stream]) if len(rows) else rows)
+    rejected = tuple(reject for part in parts for reject in part.rejected)
+    return ParsedPayload(tuple(described), concatenate(built), rejected, parts[0].notes if parts else {})
+
+
+def table_payload(table: Table, profile: Profile, context: ImportContext) -> ParsedPayload:
+    """Turn a table into observations as the profile says."""
+    found = [(rule, index) for rule in profile.columns if (index := table.find(rule.match)) is not None]
+    _check_columns(table, profile, found, context)
+    time, end, time_fault = _times(table, profile, context)
+    stations, station_fault = _stations(table, profile, context)
+    rejected = _row_rejects(table, time_fault, station_fault, profile.delimiter)
+    usable = np.array([fault is None for fault in station_fault], dtype=bool) & ~time_fault
+    codes, station_of = (
+        np.unique(stations[usable].astype(str), return_inverse=True) if usable.any() else (np.array([]), np.array([]))
+    )
+    streams: list[SourceStream] = []
+    parts: list[Columns] = []
+    for rule, index in found:
+        values, rejects, kept = _values(table, rule, index, profile, usable)
+        rejected.extend(rejects)
+        sigma = _sigmas(table, rule, profile)
+        quality, reasons = _qualities(table, rule, profile, values)
+        for number, code in enumerate(codes):
+            rows = np.flatnonzero(usable)[station_of == number]
+            rows = rows[kept[rows]]
+            if len(rows) == 0:
+                continue
+            begins, ends = _extent(time[rows], end[rows], rule, profile)
+            parts.append(
+                columns(
+                    np.full(len(rows), len(streams), dtype=np.int32),
+                    begins,
+                    values[rows],
+                    sigma=sigma[rows],
+                    quality=quality[rows],
+                    line=table.lines[rows],
+                    end=ends,
+                    reasons=None if reasons is None else reasons[rows],
+                )
+            )
+            streams.append(source_stream(str(code), rule, profile, context))
+    return ParsedPayload(
+        tuple(streams), concatenate(parts), tuple(sorted(rejected, key=lambda item: item.line)), {"profile": profile.name}
+    )
+
+
+def _check_columns(table: Table, profile: Profile, found: list[tuple[ColumnRule, int]], context: ImportContext) -> None:
+    missing = [rule for rule in profile.columns if rule.required and table.find(rule.match) is None]
+    if missing or not found:
+        wanted = missing[0].match if missing else [name for rule in profile.columns for name in rule.match]
+        raise FormatError(
+            f"no column is named {' or '.join(repr(name) for name in wanted)}.",
+            where=context.filename,
+            remedy=f"the file has {', '.join(repr(name) for name in table.header[:12]) or 'no header'}; correct the profile {profile.name}",
+        )
+
+
+def _times(table: Table, profile: Profile, context: ImportContext) -> tuple[TimeArray, TimeArray, BoolArray]:
+    rule = profile.time
+    indices = [table.find(names) for names in rule.columns]
+    if not indices or any(index is None for index in indices):
+        raise FormatError(
+            "the column of the time was not found.",
+            where=context.filename,
+            remedy=f"name it under time: column: in the profile {profile.name}; the file has {', '.join(table.header[:12]) or 'no header'}",
+        )
+    texts = _joined(table, [index for index in indices if index is not None])
+    zone_name = context.zone or rule.zone
+    zone = parse_zone(zone_name, where=context.filename) if zone_name else None
+    if rule.origin and rule.elapsed_unit:
+        counts, _, _ = number_columns(texts, decimal=profile.decimal)
+        time = elapsed(counts, rule.origin, rule.elapsed_unit, zone, where=context.filename)
+        return time, np.full(len(time), NO_TIME), np.isnat(time)
+    formats = rule.formats or ISO_FORMATS
+    zone_index = table.find(rule.zone_column) if rule.zone_column else None
+    if zone_index is None:
+        time, is_date = parse_times(texts, formats, zone, where=context.filename)
+    else:
+        time, is_date = _times_by_zone(texts, table.column(zone_index), profile, zone, context)
+    end = np.full(len(time), NO_TIME)
+    end_index = table.find(rule.end_column) if rule.end_column else None
+    if end_index is not None:
+        end, _ = parse_times(table.column(end_index), formats, zone, where=context.filename)
+    elif rule.dates_are_days and is_date.any():
+        # The next local midnight, not 24 hours later: a day may have 23 or 25 hours.
+        shifted, _ = parse_times(_next_day(texts, formats), formats, zone, where=context.filename)
+        end[is_date] = shifted[is_date]
+    return time, end, np.isnat(time)
+
+
+def _next_day(texts: npt.NDArray[np.object_], formats: tuple[str, ...]) -> npt.NDArray[np.object_]:
+    naive, _ = parse_times(texts, formats, parse_zone("UTC"))
+    pattern = (
+        next((pattern for pattern in formats if pattern.startswith("%")), "%Y-%m-%d") if "iso" not in formats else "%Y-%m-%d"
+    )
+    following = pd.Series(naive + np.timedelta64(1, "D")).dt.strftime(pattern).fillna("")
+    return np.asarray(following.to_numpy(dtype=object))
+
+
+def _joined(table: Table, indices: list[int]) -> npt.NDArray[np.object_]:
+    texts = table.column(indices[0])
+    for index in indices[1:]:
+        texts = np.array(
+            [f"{left} {right}".strip() for left, right in zip(texts, table.column(index), strict=True)], dtype=object
+        )
+    return texts
+
+
+def _times_by_zone(
+    texts: npt.NDArray[np.object_],
+    zones: npt.NDArray[np.object_],
+    profile: Profile,
+    default: tzinfo | None,
+    context: ImportContext,
+) -> tuple[TimeArray, BoolArray]:
+    time = np.full(len(texts), NO_TIME)
+    is_date = np.zeros(len(texts), dtype=bool)
+    for name in pd.unique(pd.Series(zones, dtype=object)):
+        rows = zones == name
+        stated = profile.time.zones.get(str(name), str(name))
+        zone = parse_zone(stated, where=context.filename) if stated else default
+        time[rows], is_date[rows] = parse_times(texts[rows], profile.time.formats or ISO_FORMATS, zone, where=context.filename)
+    return time, is_date
+
+
+def _stations(table: Table, profile: Profile, context: ImportContext) -> tuple[npt.NDArray[np.object_], list[str | None]]:
+    """Return the station of each row, and why a row has none."""
+    n = len(table)
+    rule = profile.station
+    if context.station or rule.constant or rule.filename or not rule.template:
+        return np.full(n, one_station(rule, context), dtype=object), [None] * n
+    names = re.findall(r"\{([^{}]+)\}", rule.template)
+    indices = {name: table.find([name]) for name in names}
+    absent = [name for name, index in indices.items() if index is None]
+    if absent:
+        raise FormatError(
+            f"no column is named {absent[0]!r}.", where=context.filename, remedy=f"correct station: in the profile {profile.name}"
+        )
+    texts = pd.Series(np.full(n, rule.template, dtype=object), dtype=object)
+    for name, index in indices.items():
+        if index is not None:
+            cells = table.column(index)
+            texts = pd.Series(
+                [text.replace("{" + name + "}", str(cell)) for text, cell in zip(texts, cells, strict=True)], dtype=object
+            )
+    codes: dict[str, tuple[str, str | None]] = {text: _station_or_fault(rule.codes.get(text, text)) for text in pd.unique(texts)}
+    pairs = [codes[text] for text in texts]
+    return np.array([code for code, _ in pairs], dtype=object), [fault for _, fault in pairs]
+
+
+def _station_or_fault(text: str) -> tuple[str, str | None]:
+    try:
+        return station_code(text), None
+    except InputError as fault:
+        return "", str(fault)
+
+
+def one_station(rule: StationRule, context: ImportContext) -> str:
+    """Return the one station of a file: flag, then the profile's pattern on the file's name, then its constant.
+
+    Raises
+    ------
+    FormatError
+        When neither says which station it is.
+    """
+    if context.station:
+        return station_code(context.station, where="--station")
+    if rule.filename:
+        match = re.search(rule.filename, context.filename.rsplit("/", 1)[-1])
+        if match:
+            text = match.group(1) if match.groups() else match.group(0)
+            return station_code(rule.codes.get(text, text), where=context.filename)
+    if rule.constant:
+        return station_code(rule.constant, where="profile")
+    raise FormatError(
+        "neither the file, its name nor the profile says which station this is.",
+        where=context.filename,
+        remedy="give --station CODE",
+    )
+
+
+def _row_rejects(table: Table, time_fault: BoolArray, station_fault: list[str | None], delimiter: str) -> list[Rejected]:
+    rejected: list[Rejected] = []
+    for row in range(len(table)):
+        fault = station_fault[row]
+        if time_fault[row]:
+            reason = (
+                "the time cannot be read, or does not exist or occurs twice in its zone; write it as the profile's formats say"
+            )
+            rejected.append(Rejected(int(table.lines[row]), "time", reason, table.row_bytes(row, delimiter)))
+        elif fault is not None:
+            rejected.append(Rejected(int(table.lines[row]), "station", fault, table.row_bytes(row, delimiter)))
+    return rejected
+
+
+def _values(
+    table: Table, rule: ColumnRule, index: int, profile: Profile, usable: BoolArray
+) -> tuple[FloatArray, list[Rejected], BoolArray]:
+    values, is_missing, is_bad = number_columns(
+        table.column(index), decimal=profile.decimal, thousands=profile.thousands, missing=profile.missing
+    )
+    if rule.scale != 1.0:
+        values = values * rule.scale
+    rejected = [
+        Rejected(
+            int(table.lines[row]),
+            "value",
+            f"{table.cells[row, index]!r} in column {rule.match[0]!r} is no number; correct it or add it to missing: in the profile",
+            table.row_bytes(int(row), profile.delimiter),
+        )
+        for row in np.flatnonzero(is_bad & usable)
+    ]
+    kept = np.isfinite(values) | is_missing
+    if profile.empty_is_missing:
+        kept |= np.isnan(values) & ~is_bad
+    return values, rejected, kept
+
+
+def _sigmas(table: Table, rule: ColumnRule, profile: Profile) -> FloatArray:
+    index = table.find(rule.sigma) if rule.sigma else None
+    if index is None:
+        return np.full(len(table), np.nan)
+    sigma, _, _ = number_columns(
+        table.column(index), decimal=profile.decimal, thousands=profile.thousands, missing=profile.missing
+    )
+    sigma = np.where(sigma < 0, np.nan, sigma)
+    if rule.sigma_unit and rule.unit and rule.sigma_unit != rule.unit:
+        sigma = convert_spread(sigma, rule.sigma_unit, rule.unit)
+    elif not rule.sigma_unit and rule.scale != 1.0:
+        sigma = sigma * abs(rule.scale)
+    return sigma
+
+
+def _qualities(
+    table: Table, rule: ColumnRule, profile: Profile, values: FloatArray
+) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.object_] | None]:
+    quality = np.full(len(table), int(Quality.GOOD), dtype=np.int16)
+    reasons: npt.NDArray[np.object_] | None = None
+    index = table.find(rule.quality) if rule.quality else None
+    if rule.reasons:
+        reasons = np.empty(len(table), dtype=object)
+        reasons[:] = [rule.reasons] * len(table)
+    if index is not None:
+        reasons = np.full(len(table), None, dtype=object) if reasons is None else reasons
+        for text in pd.unique(pd.Series(table.column(index), dtype=object)):
+            meaning = profile.quality.get(str(text))
+            rows = np.flatnonzero(table.column(index) == text)
+            # A code that the profile does not explain is kept as doubtful knowledge, not dropped.
+            quality[rows] = int(meaning.quality) if meaning else int(Quality.UNKNOWN) if text else int(Quality.GOOD)
+            codes = meaning.reasons if meaning else ("source_flag",) if text else ()
+            for row in rows:
+                reasons[row] = (*(reasons[row] or ()), *codes) or None
+    quality[np.isnan(values)] = int(Quality.MISSING)
+    return quality, reasons
+
+
+def _extent(time: TimeArray, end: TimeArray, rule: ColumnRule, profile: Profile) -> tuple[TimeArray, TimeArray]:
+    """Means and totals cover their interval; an instant has no extent unless the file states one."""
+    if rule.value_kind in {ValueKind.MEAN, ValueKind.TOTAL} and rule.interval_s and np.isnat(end).all():
+        width = np.timedelta64(round(rule.interval_s * 1_000_000), "us")
+        return (time - width, time) if profile.time.stamp == "end" else (time, time + width)
+    return time, end
+
+
+def source_stream(station: str, rule: ColumnRule, profile: Profile, context: ImportContext) -> SourceStream:
+    """Return what profile and flags say about one column of one station."""
+    place = profile.station
+    return SourceStream(
+        station=station,
+        property_code=rule.property_code,
+        channel=rule.channel,
+        unit=rule.unit,
+        datum=rule.datum or profile.datum,
+        frame=context.frame or rule.frame or profile.frame,
+        kind=place.kind,
+        name_zh=place.name_zh,
+        name_en=place.name_en,
+        longitude_deg=place.longitude_deg,
+        latitude_deg=place.latitude_deg,
+        region_code=place.region_code,
+        depth_top_m=rule.depth_top_m,
+        depth_bottom_m=rule.depth_bottom_m,
+        aquifer=rule.aquifer,
+        sensor=rule.sensor,
+        interval_s=rule.interval_s,
+        disclosure=place.disclosure,
+        attributes={
+            **profile.attributes,
+            **({DATASTREAM_NAMES: (rule.name_zh, rule.name_en)} if rule.name_zh or rule.name_en else {}),
+        },
+    )

@@ -1,0 +1,221 @@
+"""Device messages: many payloads become one commit, each with its own receipt.
+
+The hot path of MQTT: parsed into plain tuples, resolved through the registry's cache, built into columns once a batch. A message
+that cannot be used is quarantined whole, with its bytes; one that the store itself refuses is found by halving the batch, so that
+it never blocks the others. This file finishes with `ingest_messages`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+
+from domain.errors import GroundWatchError, InputError, UnavailableError
+from domain.model import station_code
+from domain.observation import Batch, Columns, CommitCounts, QuarantineEntry, RawPayload, Rejected, SourceStream, columns
+from domain.ports import ObservationStore, Registry
+from ingest.formats.format import ImportContext
+from ingest.formats.native_json import Element, parse_elements
+from ingest.mapping import Refusal, StreamResolver, Target
+from ingest.quality import CLOCK_LIMIT, flagged_rows
+from ingest.report import MessageReceipt
+
+_LONG_PAYLOAD_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One payload of a device.
+
+    `station` is what topic, URL or credentials say; a payload that names another is refused. `source` is the topic or path.
+    """
+
+    station: str
+    payload: bytes
+    received_at: datetime
+    source: str
+    device: str | None = None
+
+
+@dataclass(slots=True)
+class _Prepared:
+    """A message after parsing: its observations with where they go, and what is refused."""
+
+    message: Message
+    sha256: str
+    message_id: str | None = None
+    elements: list[tuple[Target, Element]] = field(default_factory=list)
+    rejects: list[Rejected] = field(default_factory=list)
+
+    def refuse_all(self, reject: Rejected) -> None:
+        """Quarantine the message as a whole."""
+        self.elements.clear()
+        self.rejects[:] = [reject]
+
+
+class _Targets:
+    """Resolves `station` and `property[:channel]` once a batch each."""
+
+    def __init__(self, registry: Registry, source_kind: str) -> None:
+        self._resolver = StreamResolver(
+            registry,
+            ImportContext(source_kind),
+            create=False,
+            convert_datum=False,
+            actor=source_kind,
+            unit_is_the_datastreams=True,
+        )
+        self._known: dict[tuple[str, str, str | None], Target | Refusal] = {}
+
+    def of(self, station: str, key: str, unit: str | None) -> Target | Refusal:
+        wanted = (station, key, unit)
+        found = self._known.get(wanted)
+        if found is None:
+            name, _, channel = key.partition(":")
+            found = self._resolver.resolve(SourceStream(station, name, channel=channel or None, unit=unit))
+            self._known[wanted] = found
+        return found
+
+
+def ingest_messages(
+    registry: Registry,
+    store: ObservationStore,
+    messages: Sequence[Message],
+    now: datetime,
+    *,
+    source_kind: str,
+    actor: str | None,
+) -> list[MessageReceipt]:
+    """Commit messages together and return a receipt for each, in order.
+
+    Raises
+    ------
+    UnavailableError
+        When the store is out of reach: nothing is stored and every message may be sent again.
+    """
+    if not messages:
+        return []
+    targets = _Targets(registry, source_kind)
+    prepared = [_prepare(message, targets, now) for message in messages]
+    return _commit(store, prepared, now, source_kind, actor)
+
+
+def _prepare(message: Message, targets: _Targets, now: datetime) -> _Prepared:
+    result = _Prepared(message, hashlib.sha256(message.payload).hexdigest())
+    try:
+        station = station_code(message.station, where=message.source)
+        found = parse_elements(message.payload, where=message.source)
+        result.message_id = found.message_id
+        if found.station is not None and station_code(found.station).casefold() != station.casefold():
+            raise InputError(
+                f"the payload names station {found.station!r}, its topic or URL {station!r}.",
+                where=message.source,
+                remedy="send each station's observations under its own name",
+            )
+    except InputError as fault:
+        result.rejects.append(Rejected(0, fault.code, str(fault), message.payload))
+        return result
+    result.rejects.extend(found.rejected)
+    latest_us = round((now + CLOCK_LIMIT).timestamp() * 1_000_000)
+    for element in found.values:
+        target = targets.of(station, element.key, found.units.get(element.key))
+        if isinstance(target, Refusal):
+            result.rejects.append(Rejected(element.line, target.code, f"{element.key}: {target.reason}", _raw(message, element)))
+        elif element.time_us > latest_us:
+            reason = f"{element.key}: the time is more than a day in the future; set the device's clock"
+            result.rejects.append(Rejected(element.line, "clock", reason, _raw(message, element)))
+        else:
+            result.elements.append((target, element))
+    if not found.values and not found.rejected:
+        result.rejects.append(Rejected(0, "value", "the payload holds no observation", message.payload))
+    return result
+
+
+def _raw(message: Message, element: Element) -> bytes:
+    """Return the message, or of a long one the element (the whole of it is kept beside)."""
+    if len(message.payload) <= _LONG_PAYLOAD_BYTES:
+        return message.payload
+    value = None if math.isnan(element.result) else element.result
+    return json.dumps({"t": element.time_us / 1e6, element.key: value}).encode("utf-8")
+
+
+def _commit(
+    store: ObservationStore, prepared: list[_Prepared], now: datetime, source_kind: str, actor: str | None
+) -> list[MessageReceipt]:
+    try:
+        counts = store.commit(_batch(prepared, now, source_kind, actor))
+    except UnavailableError:
+        raise
+    except GroundWatchError as fault:
+        if len(prepared) > 1:
+            half = len(prepared) // 2
+            first = _commit(store, prepared[:half], now, source_kind, actor)
+            return first + _commit(store, prepared[half:], now, source_kind, actor)
+        if not prepared[0].elements:
+            raise
+        prepared[0].refuse_all(Rejected(0, fault.code, f"the store refuses the message: {fault}", prepared[0].message.payload))
+        counts = store.commit(_batch(prepared, now, source_kind, actor))
+    return [_receipt(item, counts) for item in prepared]
+
+
+def _receipt(item: _Prepared, counts: CommitCounts) -> MessageReceipt:
+    return MessageReceipt(
+        station=item.message.station,
+        source=item.message.source,
+        sha256=item.sha256,
+        message_id=item.message_id,
+        observations=len(item.elements),
+        rejects=tuple(item.rejects),
+        counts=counts,
+    )
+
+
+def _batch(prepared: list[_Prepared], now: datetime, source_kind: str, actor: str | None) -> Batch:
+    sources = {item.message.source for item in prepared}
+    devices = {item.message.device for item in prepared}
+    return Batch(
+        source_kind=source_kind,
+        source=sources.pop() if len(sources) == 1 else f"{source_kind} ({len(prepared)} messages)",
+        columns=_columns([pair for item in prepared for pair in item.elements], now),
+        raws=tuple(
+            RawPayload(
+                source=item.message.source,
+                sha256=item.sha256,
+                size=len(item.message.payload),
+                received_at=item.message.received_at,
+                body=item.message.payload,
+                media_type="application/json",
+            )
+            for item in prepared
+        ),
+        quarantine=tuple(
+            QuarantineEntry(reject, index, item.message.station) for index, item in enumerate(prepared) for reject in item.rejects
+        ),
+        device=devices.pop() if len(devices) == 1 else None,
+        actor=actor,
+        format="native_json",
+        received_at=max(item.message.received_at for item in prepared),
+    )
+
+
+def _columns(pairs: list[tuple[Target, Element]], now: datetime) -> Columns:
+    reasons = np.empty(len(pairs), dtype=object)
+    reasons[:] = [element.reasons for _, element in pairs]
+    rows = columns(
+        [target.datastream_id for target, _ in pairs],
+        np.array([element.time_us for _, element in pairs], dtype=np.int64).astype("datetime64[us]"),
+        [target.convert_one(element.result) for target, element in pairs],
+        sigma=[target.convert_sigma(element.sigma) for target, element in pairs],
+        quality=[element.quality for _, element in pairs],
+        line=[element.line for _, element in pairs],
+        end=np.array([element.end_us for _, element in pairs], dtype=np.int64).astype("datetime64[us]"),
+        reasons=reasons if any(reasons) else None,
+    )
+    spans = np.array([target.bounds.as_row() for target, _ in pairs], dtype=np.float64).reshape(-1, 4).T
+    return flagged_rows(rows, spans, now)

@@ -1,0 +1,366 @@
+"""The pipeline: one file, or many messages, become one commit each.
+
+Formats parse, `mapping` resolves, `quality` flags, and the store commits everything or nothing. A retry after an error is harmless:
+what was committed is recognised as duplicate. This file finishes with `Pipeline`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from domain.errors import ConfigurationError, FormatError, InputError
+from domain.observation import (
+    Batch,
+    Columns,
+    CommitCounts,
+    ParsedPayload,
+    QuarantineEntry,
+    RawPayload,
+    Rejected,
+    columns,
+    concatenate,
+)
+from domain.ports import ObservationStore, RawFiles, Registry
+from ingest.formats import FORMATS, Format, ImportContext
+from ingest.formats.decoding import head, split_lines, unpack
+from ingest.formats.table import is_workbook, read_workbook
+from ingest.mapping import Refusal, StreamResolver, Target
+from ingest.messages import Message, ingest_messages
+from ingest.profile import Profile, load_profile, shipped_profiles
+from ingest.quality import flagged, impossible_time
+from ingest.report import ImportReport, MessageReceipt
+
+_SURE_ENOUGH = 0.5
+_NO_COUNTS = CommitCounts(0, 0, 0, 0, None, None)
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What one import has done so far."""
+
+    counts: CommitCounts = _NO_COUNTS
+    rejects: list[Rejected] = field(default_factory=list)
+    stations: dict[str, None] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
+    batch_ids: list[int] = field(default_factory=list)
+
+
+def detect_format(raw: bytes, filename: str) -> tuple[Format, Profile | None]:
+    """Return the format that is surest of the bytes, or the shipped profile whose own pattern fits.
+
+    Raises
+    ------
+    FormatError
+        When nothing fits.
+    """
+    ranked = sorted(((entry.sniff(raw, filename), name) for name, entry in FORMATS.items()), reverse=True)
+    if ranked[0][0] >= _SURE_ENOUGH:
+        return FORMATS[ranked[0][1]], None
+    beginning = head(raw)
+    for profile in shipped_profiles().values():
+        if profile.recognises(beginning, filename):
+            return FORMATS[profile.format], profile
+    raise FormatError(
+        "the format is not recognised.",
+        where=filename,
+        remedy=f"give --format ({', '.join(FORMATS)}) or --profile ({', '.join(shipped_profiles())}, or a path)",
+    )
+
+
+def choose_format(
+    raw: bytes, filename: str, format_name: str | None, profile: Profile | str | Path | None
+) -> tuple[Format, Profile | None]:
+    """Return format and profile as asked for, else as detected.
+
+    Raises
+    ------
+    FormatError
+        When the format is unknown, contradicts the profile, or is not recognised.
+    """
+    chosen = load_profile(profile) if isinstance(profile, str | Path) else profile
+    if format_name is not None and format_name not in FORMATS:
+        raise FormatError(f"there is no format {format_name!r}.", where=filename, remedy=f"known: {', '.join(FORMATS)}")
+    if chosen is not None:
+        if chosen.format not in FORMATS:
+            raise ConfigurationError(f"profile {chosen.name} names no known format.", remedy=f"known: {', '.join(FORMATS)}")
+        if format_name is not None and format_name != chosen.format:
+            raise FormatError(
+                f"profile {chosen.name} is for {chosen.format}, not {format_name}.", where=filename, remedy="leave out --format"
+            )
+        return FORMATS[chosen.format], chosen
+    found = (FORMATS[format_name], None) if format_name is not None else detect_format(raw, filename)
+    if found[1] is None and found[0].default_profile is not None:
+        return found[0], load_profile(found[0].default_profile)
+    return found
+
+
+class Pipeline:
+    """Files and messages into the store.
+
+    Parameters
+    ----------
+    registry, store, raw_files
+        The ports of `domain`; `raw_files` None keeps file bodies in the batch itself.
+    """
+
+    def __init__(self, registry: Registry, store: ObservationStore, raw_files: RawFiles | None = None) -> None:
+        self.registry, self.store, self.raw_files = registry, store, raw_files
+
+    def ingest_file(
+        self,
+        raw: bytes,
+        filename: str,
+        *,
+        format: str | None = None,  # noqa: A002 - the word of the command line
+        profile: Profile | str | Path | None = None,
+        station: str | None = None,
+        unit: str | None = None,
+        datum: str | None = None,
+        zone: str | None = None,
+        frame: str | None = None,
+        convert_datum: bool = False,
+        create: bool = True,
+        actor: str,
+        source_kind: str = "file",
+        dry_run: bool = False,
+        now: datetime,
+    ) -> ImportReport:
+        """Put a file through parsing, mapping, checks and commit.
+
+        Large tables are committed in parts of about 16 MiB, each a batch of its own with the same digest; an interrupted import is
+        finished by importing the file again.
+
+        Parameters
+        ----------
+        raw
+            The file as it is, plain or gzip.
+        format, profile, station, unit, datum, zone, frame
+            What the file does not say; see `ImportContext`.
+        convert_datum
+            Convert heights of another datum with the region's configured offset, recorded in the batch's parameters.
+        create
+            Make missing stations, sensors and datastreams, marked unconfirmed and restricted.
+        now
+            When the file was received (aware).
+
+        Raises
+        ------
+        FormatError, DatumError, UnitError, ConfigurationError
+            When nothing of the file can be used.
+        UnavailableError
+            When the store is out of reach; nothing of the present part is stored.
+        """
+        started = time.perf_counter()
+        digest = hashlib.sha256(raw).hexdigest()
+        body = unpack(raw, where=filename)
+        entry, chosen = choose_format(body, filename, format, profile)
+        context = ImportContext(filename, station=station, unit=unit, datum=datum, zone=zone, frame=frame)
+        resolver = StreamResolver(
+            self.registry,
+            context,
+            create=create,
+            convert_datum=convert_datum or (chosen.convert_datum if chosen else False),
+            actor=actor,
+            unit_is_the_datastreams=entry.unit_is_the_datastreams,
+            rehearse=dry_run,
+        )
+        progress = _Progress()
+        flags = {"station": station, "unit": unit, "datum": datum, "zone": zone, "frame": frame}
+        rows = _RowBytes(body, filename)
+        kept: RawPayload | None = None
+        for payload in entry.parts(body, chosen, context):
+            built, rejected = self._map(payload, resolver, rows, progress, now)
+            progress.rejects.extend(rejected)
+            if dry_run:
+                progress.counts += CommitCounts(len(built), 0, 0, len(rejected), None, None)
+                continue
+            kept = kept or self._keep(raw, digest, filename, now)
+            batch = Batch(
+                source_kind=source_kind,
+                source=filename,
+                columns=built,
+                raws=(kept,),
+                quarantine=tuple(QuarantineEntry(item, 0) for item in rejected),
+                actor=actor,
+                format=entry.name,
+                profile=chosen.name if chosen else None,
+                sha256=digest,
+                received_at=now,
+                parameters=_parameters(flags, resolver),
+            )
+            counts = self.store.commit(batch)
+            progress.counts += counts
+            progress.batch_ids += [counts.batch_id] if counts.batch_id is not None else []
+        return self._report(filename, entry, chosen, digest, progress, resolver, dry_run, time.perf_counter() - started)
+
+    def _keep(self, raw: bytes, digest: str, filename: str, now: datetime) -> RawPayload:
+        if self.raw_files is None:
+            return RawPayload(filename, digest, len(raw), now, body=raw)
+        return RawPayload(filename, digest, len(raw), now, location=self.raw_files.keep(raw, digest))
+
+    def _map(
+        self, payload: ParsedPayload, resolver: StreamResolver, rows: _RowBytes, progress: _Progress, now: datetime
+    ) -> tuple[Columns, list[Rejected]]:
+        """Return what can be stored, in the datastreams' units, and what cannot."""
+        rejected = list(payload.rejected)
+        parts: list[Columns] = []
+        for number, stream in enumerate(payload.streams):
+            own = payload.columns.take(payload.columns.stream == number)
+            if len(own) == 0:
+                continue
+            target = resolver.resolve(stream)
+            if isinstance(target, Refusal):
+                rejected += [Rejected(int(line), target.code, target.reason, rows.line(int(line))) for line in own.line]
+                continue
+            progress.stations.setdefault(target.datastream.station)
+            kept, refused = checked(own, target, now)
+            kept, repeated = without_contradictions(kept)
+            rejected += [Rejected(line, code, reason, rows.line(line)) for line, code, reason in (*refused, *repeated)]
+            if len(kept):
+                parts.append(kept)
+        for key, value in payload.notes.items():
+            _add_note(progress.notes, key, value)
+        rejected.sort(key=lambda item: item.line)
+        return (concatenate(parts) if parts else columns([], [], [])), rejected
+
+    def _report(
+        self,
+        filename: str,
+        entry: Format,
+        profile: Profile | None,
+        digest: str,
+        progress: _Progress,
+        resolver: StreamResolver,
+        dry_run: bool,
+        elapsed_s: float,
+    ) -> ImportReport:
+        made = resolver.created
+        notes = dict(progress.notes)
+        if resolver.notes:
+            notes["mapping"] = list(resolver.notes)
+        if resolver.conversions:
+            notes["datum_conversions"] = list(resolver.conversions)
+        return ImportReport(
+            file=filename,
+            format=entry.name,
+            sha256=digest,
+            accepted=progress.counts.accepted,
+            duplicate=progress.counts.duplicate,
+            corrected=progress.counts.corrected,
+            rejected=progress.counts.rejected,
+            rejects=tuple(progress.rejects),
+            stations=tuple(progress.stations),
+            elapsed_s=elapsed_s,
+            profile=profile.name if profile else None,
+            dry_run=dry_run,
+            created={"stations": tuple(made.stations), "sensors": tuple(made.sensors), "datastreams": tuple(made.datastreams)},
+            unconfirmed=tuple(made.unconfirmed),
+            notes=notes,
+            batch_ids=tuple(progress.batch_ids),
+        )
+
+    def ingest_messages(
+        self,
+        messages: Sequence[Message],
+        now: datetime,
+        *,
+        source_kind: str = "mqtt",
+        actor: str | None = None,
+    ) -> list[MessageReceipt]:
+        """Commit device messages together, one receipt each, in order; see `ingest.messages.ingest_messages`."""
+        return ingest_messages(self.registry, self.store, messages, now, source_kind=source_kind, actor=actor)
+
+
+def checked(rows: Columns, target: Target, now: datetime) -> tuple[Columns, list[tuple[int, str, str]]]:
+    """Convert, flag and sort out the rows of one stream: what is stored, and `(line, code, reason)` of what is not."""
+    converted = target.convert(rows)
+    infinite = np.isinf(converted.result)
+    ahead = impossible_time(converted.time, now)
+    empty_extent = ~np.isnat(converted.end) & (converted.end <= converted.time)
+    bad_sigma = ~np.isnan(converted.sigma) & ~(np.isfinite(converted.sigma) & (converted.sigma >= 0))
+    refused: list[tuple[int, str, str]] = []
+    for mask, code, reason in (
+        (infinite, "value", "the value is not finite; correct it"),
+        (ahead, "clock", "the time is more than a day in the future; set the device's clock or the zone"),
+        (empty_extent, "time", "the end is not after the beginning; correct it"),
+        (bad_sigma, "value", "the sigma is no number of at least 0; correct it"),
+    ):
+        refused += [(int(line), code, reason) for line in converted.line[mask]]
+    sound = ~(infinite | ahead | empty_extent | bad_sigma)
+    return flagged(converted if sound.all() else converted.take(sound), target.bounds, now), refused
+
+
+def without_contradictions(rows: Columns) -> tuple[Columns, list[tuple[int, str, str]]]:
+    """Of rows of one stream that give the same time unlike values, keep the last; the earlier ones are refused.
+
+    Identical repeats stay (the store counts them as duplicates). Sorting it out here keeps a second import of the same file from
+    correcting forth and back.
+    """
+    order = np.argsort(rows.time, kind="stable")
+    times = rows.time[order]
+    if len(rows) < 2 or not (times[1:] == times[:-1]).any():
+        return rows, []
+    keep = np.ones(len(rows), dtype=bool)
+    refused: list[tuple[int, str, str]] = []
+    last = int(order[-1])
+    for position in range(len(order) - 2, -1, -1):
+        row = int(order[position])
+        if rows.time[row] != rows.time[last]:
+            last = row
+        elif _signature(rows, row) != _signature(rows, last):
+            keep[row] = False
+            reason = f"line {rows.line[last]} gives another value for the same time and wins; remove the wrong one"
+            refused.append((int(rows.line[row]), "duplicate_in_file", reason))
+    return rows.take(keep), refused
+
+
+def _signature(rows: Columns, row: int) -> tuple[object, ...]:
+    reasons = None if rows.reasons is None else rows.reasons[row]
+    return rows.result[row].tobytes(), rows.sigma[row].tobytes(), rows.end[row].tobytes(), int(rows.quality[row]), reasons
+
+
+def _parameters(flags: Mapping[str, str | None], resolver: StreamResolver) -> dict[str, Any]:
+    parameters: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
+    if resolver.conversions:
+        parameters["datum_conversions"] = list(resolver.conversions)
+    return parameters
+
+
+def _add_note(notes: dict[str, Any], key: str, value: Any) -> None:
+    """Keep the notes of every part: lists are joined, other notes of later parts win."""
+    if isinstance(value, list) and isinstance(notes.get(key), list):
+        notes[key] = notes[key] + value
+    else:
+        notes[key] = value
+
+
+class _RowBytes:
+    """Finds the bytes of a row for quarantine; reads the file a second time only when a row is refused."""
+
+    def __init__(self, body: bytes, filename: str) -> None:
+        self.body, self.filename = body, filename
+        self._rows: list[bytes] | None = None
+
+    def line(self, number: int) -> bytes:
+        """Return the bytes of a line or sheet row (from 1); empty when there is none."""
+        if self._rows is None:
+            self._rows = self._read()
+        return self._rows[number - 1] if 0 < number <= len(self._rows) else b""
+
+    def _read(self) -> list[bytes]:
+        if is_workbook(self.body):
+            try:
+                return ["\t".join(row).encode("utf-8") for row in read_workbook(self.body, where=self.filename)]
+            except InputError:
+                return []
+        if b"\n" not in self.body and b"\r" in self.body:
+            return [line.encode("latin-1") for line in split_lines(self.body.decode("latin-1"))]
+        return [line.rstrip(b"\r") for line in self.body.split(b"\n")]

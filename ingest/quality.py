@@ -1,0 +1,78 @@
+"""Checks of single observations: range and clock. Stateless and deterministic, so that a replay flags as the first run did.
+
+References: QARTOD (IOOS 2020) test 4 "gross range", here with the property's physical bounds as fail span and the datastream's own
+bounds as suspect span. This file finishes with `flagged_rows`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+
+from domain.observation import Columns
+from domain.quality import Quality
+
+CLOCK_TOLERANCE = timedelta(minutes=10)
+"""How far a device's clock may run ahead of ours before the observation is suspect."""
+CLOCK_LIMIT = timedelta(days=1)
+"""Beyond this the time is impossible and the observation goes to quarantine: stored, it would hide a silent station."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Plausible ranges in the datastream's unit; None = no bound. Outside `fail` is fail (4), outside `suspect` is suspect (3)."""
+
+    fail: tuple[float | None, float | None] = (None, None)
+    suspect: tuple[float | None, float | None] = (None, None)
+
+    def as_row(self) -> tuple[float, float, float, float]:
+        """Return fail low and high, suspect low and high; NaN = no bound."""
+        low, high, suspect_low, suspect_high = (math.nan if bound is None else bound for bound in (*self.fail, *self.suspect))
+        return low, high, suspect_low, suspect_high
+
+
+def impossible_time(time: npt.NDArray[np.datetime64], now: datetime) -> npt.NDArray[np.bool_]:
+    """Which times are further ahead of `now` than `CLOCK_LIMIT`?"""
+    return np.asarray(time > _utc(now + CLOCK_LIMIT))
+
+
+def flagged(rows: Columns, bounds: Bounds, now: datetime) -> Columns:
+    """Return the rows of one datastream with range and clock flags set; see `flagged_rows`."""
+    return flagged_rows(rows, np.array(bounds.as_row()).reshape(4, 1), now)
+
+
+def flagged_rows(rows: Columns, spans: npt.NDArray[np.float64], now: datetime) -> Columns:
+    """Return rows with range and clock flags set; a flag is only ever made worse.
+
+    Parameters
+    ----------
+    rows
+        Observations in their datastreams' units.
+    spans : float64 (4, n) or (4, 1)
+        Fail low and high, suspect low and high of each row, inclusive; NaN = no bound. A bound of 0 is a bound.
+    now
+        When the observations were received.
+    """
+    with np.errstate(invalid="ignore"):
+        fail = (rows.result < spans[0]) | (rows.result > spans[1])
+        suspect = ((rows.result < spans[2]) | (rows.result > spans[3])) & ~fail
+    clock = np.asarray(rows.time > _utc(now + CLOCK_TOLERANCE))
+    if not (fail.any() or suspect.any() or clock.any()):
+        return rows
+    quality = rows.quality.copy()
+    quality[fail & (quality != Quality.MISSING)] = Quality.FAIL
+    quality[(suspect | clock) & (quality < Quality.SUSPECT)] = Quality.SUSPECT
+    reasons = np.full(len(rows), None, dtype=object) if rows.reasons is None else rows.reasons.copy()
+    for mask, code in ((fail | suspect, "out_of_range"), (clock, "clock")):
+        for row in np.flatnonzero(mask):
+            before: tuple[str, ...] = reasons[row] or ()
+            reasons[row] = before if code in before else (*before, code)
+    return replace(rows, quality=quality, reasons=reasons)
+
+
+def _utc(moment: datetime) -> np.datetime64:
+    return np.datetime64(round(moment.timestamp() * 1_000_000), "us")

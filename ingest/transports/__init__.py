@@ -1,0 +1,1 @@
+"""How bytes arrive: MQTT subscriptions and watched folders; the only part of ingest that opens sockets and files."""
