@@ -44,7 +44,7 @@ class GroundWatchError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
-        return f"{text} Remedy: {self.remedy}" if self.remedy else text
+        return f"{text.rstrip('.')}. Remedy: {self.remedy}" if self.remedy else text
 
 
 class ConfigurationError(GroundWatchError):

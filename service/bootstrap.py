@@ -87,10 +87,12 @@ class Container:
         return database
 
     def migrate(self, say: Callable[[str], None]) -> None:
-        """Bring the schema up to date."""
+        """Bring the schema up to date, and the shipped vocabulary of observed properties and datums with it."""
+        from service.configuration import apply_vocabulary
         from storage.migrate import migrate
 
         migrate(self.database_url, say)
+        apply_vocabulary(self.registers)
 
     @cached_property
     def registers(self) -> RegisterRepository:
