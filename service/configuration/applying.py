@@ -23,6 +23,8 @@ from storage.register_rows import Datum, Node
 
 DIGEST = "configuration_digest"
 """Attribute of the node that names the configuration in force."""
+OWN_ATTRIBUTES = frozenset({"map", "cap", "contact", "aquifers", DIGEST})
+"""Attributes of the node that a folder states; others (those of the demonstration) are left as they are."""
 
 
 class ConfigurationRegisters(Protocol):
@@ -105,7 +107,9 @@ class ConfigurationAlerts(Protocol):
 class ConfigurationAccess(Protocol):
     """What applying a folder needs of the access repository."""
 
-    def upsert_partner(self, code: str, name_zh: str, name_en: str, agreement: Mapping[str, Any], source: str, enabled: bool) -> object:
+    def upsert_partner(
+        self, code: str, name_zh: str, name_en: str, agreement: Mapping[str, Any], source: str, enabled: bool
+    ) -> object:
         """Insert or replace a partner with its agreement."""
 
 
@@ -123,6 +127,12 @@ class AppliedReport:
     version: int | None
     counts: Mapping[str, int]
     changed: Mapping[str, int] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        if self.unchanged:
+            return f"node {self.node}: this configuration is in force already"
+        counts = ", ".join(f"{count} {name}" for name, count in self.counts.items() if count)
+        return f"node {self.node}: applied as version {self.version} ({counts})"
 
     @property
     def unchanged(self) -> bool:
@@ -223,7 +233,10 @@ class _Writer:
     def node(self, city: City) -> None:
         """Write the node with the digest of its configuration: last, so that the digest means that all of it was applied."""
         said = city.node
-        attributes = {**said.attributes, "aquifers": [_aquifer_row(item) for item in city.aquifers], DIGEST: city.digest}
+        stored = self.registers.node()
+        kept = {name: value for name, value in stored.attributes.items() if name not in OWN_ATTRIBUTES} if stored else {}
+        aquifers = [_aquifer_row(item) for item in city.aquifers]
+        attributes = {**kept, **said.attributes, "aquifers": aquifers, DIGEST: city.digest}
         self.registers.set_node(
             Node(said.code, said.name_zh, said.name_en, said.region_code, said.zone, said.simulated, attributes)
         )

@@ -14,7 +14,6 @@ from domain.datum import DatumOffset
 from domain.licence import Licence, Limit, Region
 from domain.model import Datastream, ObservedProperty, Sensor, Station, StationEvent
 
-
 COUNTED = (
     *("regions", "datums", "offsets", "aquifers", "properties", "stations", "sensors", "datastreams", "events"),
     *("limits", "licences", "rules", "receivers", "partners"),
@@ -23,7 +22,7 @@ COUNTED = (
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """This deployment: its code, names, region, zone, and what it says of itself in messages and on the map."""
+    """What this deployment is: its code, names, region, zone, and what it says of itself in messages and on the map."""
 
     code: str
     name_zh: str

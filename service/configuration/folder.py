@@ -60,7 +60,9 @@ def read_folder(path: Path) -> City:
     """
     if not path.is_dir():
         raise ConfigurationError(
-            "there is no such configuration folder.", where=str(path), remedy="name a folder with node.yaml, e.g. a copy of deploy/examples"
+            "there is no such configuration folder.",
+            where=str(path),
+            remedy="name a folder with node.yaml, e.g. a copy of deploy/examples",
         )
     problems = Problems()
     _check_files(path, problems)
@@ -159,7 +161,9 @@ def _check_unique(city: City, problems: Problems) -> None:
         seen: set[str] = set()
         for code in codes:
             if code in seen:
-                problems.add(file, code, what, "is given twice.", "remove or rename one; a second datastream of a property needs a channel")
+                problems.add(
+                    file, code, what, "is given twice.", "remove or rename one; a second datastream of a property needs a channel"
+                )
             seen.add(code)
 
 
@@ -183,7 +187,9 @@ def _check_registers(city: City, problems: Problems) -> None:
     for station in city.stations:
         _named(problems, "stations.yaml", regions, "regions.yaml")(station.code, "region", station.region_code)
     for sensor in city.sensors:
-        _named(problems, "stations.yaml", datums, "datums.yaml")(f"{sensor.station} sensor {sensor.code}", "datum", sensor.datum_code)
+        _named(problems, "stations.yaml", datums, "datums.yaml")(
+            f"{sensor.station} sensor {sensor.code}", "datum", sensor.datum_code
+        )
     for licence in city.licences:
         _named(problems, "licences.yaml", stations, "stations.yaml")(licence.code, "station", licence.station)
 
@@ -197,7 +203,9 @@ def _check_datastream(
     sensors = {item.code for item in city.sensors if item.station == datastream.station}
     _named(problems, "stations.yaml", sensors, f"the sensors of {datastream.station}")(label, "sensor", datastream.sensor)
     _named(problems, "stations.yaml", datums, "datums.yaml")(label, "datum", datastream.datum_code)
-    _named(problems, "stations.yaml", {item.code for item in city.aquifers}, "aquifers.yaml")(label, "aquifer", datastream.aquifer)
+    _named(problems, "stations.yaml", {item.code for item in city.aquifers}, "aquifers.yaml")(
+        label, "aquifer", datastream.aquifer
+    )
     if observed is None:
         return
     if not _measures(datastream.unit, observed.unit):

@@ -33,7 +33,11 @@ class Problem:
 
     def __str__(self) -> str:
         place = ", ".join(part for part in (self.entry, self.field) if part)
-        return f"{self.file}: {place}: {self.what} Remedy: {self.remedy}" if place else f"{self.file}: {self.what} Remedy: {self.remedy}"
+        return (
+            f"{self.file}: {place}: {self.what} Remedy: {self.remedy}"
+            if place
+            else f"{self.file}: {self.what} Remedy: {self.remedy}"
+        )
 
 
 class FolderError(ConfigurationError):
@@ -85,7 +89,9 @@ class Entry:
         """Return a required text; an empty one when it is missing or malformed."""
         return self.optional_text(name, pattern=pattern, meaning=meaning, required=True) or ""
 
-    def optional_text(self, name: str, *, pattern: str | None = None, meaning: str = "text", required: bool = False) -> str | None:
+    def optional_text(
+        self, name: str, *, pattern: str | None = None, meaning: str = "text", required: bool = False
+    ) -> str | None:
         """Return a text or None."""
         value = self._take(name, required=required)
         if value is None:
@@ -191,7 +197,9 @@ class Entry:
         """Report every key that was not asked for."""
         for name in self.data:
             if name not in self._asked:
-                self.problem(str(name), "is an unknown key.", "remove it or correct its spelling; known: " + ", ".join(sorted(self._asked)))
+                self.problem(
+                    str(name), "is an unknown key.", "remove it or correct its spelling; known: " + ", ".join(sorted(self._asked))
+                )
 
 
 def list_entries(file: str, value: Any, name: str, problems: Problems, *, key: str = "code", within: str = "") -> list[Entry]:
@@ -246,7 +254,7 @@ def read_yaml(path: Path, problems: Problems) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        content = yaml.load(path.read_bytes(), Loader=_OnceLoader)  # noqa: S506 - a SafeLoader
+        content = yaml.load(path.read_bytes(), Loader=_OnceLoader)
     except yaml.YAMLError as error:
         problems.add(path.name, "", "", f"is not YAML: {' '.join(str(error).split())}.", "correct the line named")
         return {}

@@ -55,7 +55,9 @@ def parse_node(content: dict[str, Any], problems: Problems) -> Node:
         data = {}
     entry = Entry("node.yaml", "node", data, problems)
     node = Node(
-        code=entry.text("code", pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", meaning="a node code of letters, digits, '.', '_' or '-'"),
+        code=entry.text(
+            "code", pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", meaning="a node code of letters, digits, '.', '_' or '-'"
+        ),
         name_zh=entry.text("name_zh"),
         name_en=entry.text("name_en"),
         region_code=entry.text("region_code", pattern=REGION, meaning=REGION_WORDS),
@@ -102,7 +104,11 @@ def _parents_first(regions: list[Region], problems: Problems) -> list[Region]:
         if not ready:
             for region in waiting:
                 problems.add(
-                    "regions.yaml", f"regions {region.code}", "parent", f"{region.parent_code!r} is no region above it.", "add that region"
+                    "regions.yaml",
+                    f"regions {region.code}",
+                    "parent",
+                    f"{region.parent_code!r} is no region above it.",
+                    "add that region",
                 )
             return regions
         ordered += ready
@@ -217,7 +223,9 @@ def parse_licences(content: dict[str, Any], problems: Problems) -> list[Licence]
     refuse_unknown_tops("licences.yaml", content, ("licences",), problems)
     found = []
     for entry in entries_of("licences.yaml", content, "licences", problems):
-        start = entry.optional_text("licence_year_start", pattern=r"(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])", meaning='"MM-DD" in quotes')
+        start = entry.optional_text(
+            "licence_year_start", pattern=r"(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])", meaning='"MM-DD" in quotes'
+        )
         licence = Licence(
             code=entry.text("code"),
             station=named_station(entry, "station"),
@@ -235,7 +243,9 @@ def parse_licences(content: dict[str, Any], problems: Problems) -> list[Licence]
         if licence.valid_to <= licence.valid_from:
             entry.problem("valid_to", "is not after valid_from.", "correct the period of the licence")
         if licence.reinjection_ratio is not None and not 0 <= licence.reinjection_ratio <= 1:
-            entry.problem("reinjection_ratio", "is not between 0 and 1.", "write 0.8 for 80 %, or leave it out where no duty exists")
+            entry.problem(
+                "reinjection_ratio", "is not between 0 and 1.", "write 0.8 for 80 %, or leave it out where no duty exists"
+            )
         entry.finish()
         found.append(licence)
     return found

@@ -25,7 +25,6 @@ from domain.units import convert
 from service.configuration.reading import Entry, Problems
 from service.configuration.sections import REGION, REGION_WORDS, entries_of, known_unit, named_station, refuse_unknown_tops
 
-
 _NO_START = datetime(1, 1, 2, tzinfo=UTC)
 
 
@@ -59,7 +58,9 @@ def parse_stations(content: dict[str, Any], simulated: bool, problems: Problems)
 def _station(entry: Entry, simulated: bool) -> Station:
     longitude, latitude = entry.optional_number("longitude_deg"), entry.optional_number("latitude_deg")
     if (longitude is None) != (latitude is None):
-        entry.problem("longitude_deg", "one coordinate stands alone.", "give longitude_deg and latitude_deg (CGCS2000), or neither")
+        entry.problem(
+            "longitude_deg", "one coordinate stands alone.", "give longitude_deg and latitude_deg (CGCS2000), or neither"
+        )
     for name, value, bound in (("longitude_deg", longitude, 180), ("latitude_deg", latitude, 90)):
         if value is not None and abs(value) > bound:
             entry.problem(name, f"{value:g} is out of bounds.", f"write decimal degrees between -{bound} and {bound}")

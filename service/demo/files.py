@@ -41,6 +41,7 @@ class FieldFile:
     format: str
     profile: str | None = None
     zone: str | None = None
+    frame: str | None = None
 
 
 def write_files(network: Demonstration) -> Iterator[FieldFile]:
@@ -68,7 +69,9 @@ def _levelling_tables(network: Demonstration) -> Iterator[FieldFile]:
         for i, day in enumerate(series.days):
             begin = (network.first + timedelta(days=float(day))).date()
             campaign = (begin.year, "春季" if begin.month < 7 else "秋季")
-            rows.setdefault(campaign, []).append(_levelling_row(station, series, i, f"{begin}～{begin + timedelta(days=SURVEY_DAYS - 1)}"))
+            rows.setdefault(campaign, []).append(
+                _levelling_row(station, series, i, f"{begin}～{begin + timedelta(days=SURVEY_DAYS - 1)}")
+            )
     header = "点号,点名,等级,高程(m),本期沉降量(mm),累计沉降量(mm),观测日期,中误差(mm),高程基准"
     for (year, season), lines in sorted(rows.items()):
         text = "\r\n".join([f"嘉兴市{year}年{season}水准测量成果表（模拟数据）", header, *lines]) + "\r\n"
@@ -105,7 +108,7 @@ def _tenv3(network: Demonstration, station: Station) -> FieldFile:
         stamp = f"{date:%y}{_MONTHS[date.month - 1]}{date:%d}"
         lines.append(f"{station.code} {stamp} {year:.4f} {mjd} {week} {weekday} 120.8 {metres} 0.0000 {sigmas} 0.0 0.0 0.0")
     body = ("\n".join(lines) + "\n").encode("ascii")
-    return FieldFile(f"{station.code}.tenv3", body, "tenv3", profile=str(PROFILES / "gnss.yaml"))
+    return FieldFile(f"{station.code}.tenv3", body, "tenv3", frame="CGCS2000")
 
 
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")

@@ -37,7 +37,12 @@ def well_curves(n: int, first: datetime, *, hot: bool, rng: np.random.Generator)
     season = np.cos(2.0 * np.pi * (days + first.timetuple().tm_yday - 20.0) / YEAR_D)
     mean_flow = float(rng.uniform(28.0, 31.0) if hot else rng.uniform(22.0, 25.0))
     daily_flow = mean_flow * (1.0 + 0.15 * season) + autoregressive(n, 0.02 * mean_flow, 5.0, rng)
-    temperature = (64.0 if hot else 43.0) - 0.04 * days / YEAR_D + 0.25 * (daily_flow / mean_flow - 1.0) + autoregressive(n, 0.06, 30.0, rng)
+    temperature = (
+        (64.0 if hot else 43.0)
+        - 0.04 * days / YEAR_D
+        + 0.25 * (daily_flow / mean_flow - 1.0)
+        + autoregressive(n, 0.06, 30.0, rng)
+    )
     specific_m_per_m3h = float(rng.uniform(0.9, 1.3))
     slow_flow = first_order(daily_flow, 1.0, 20.0)
     level = float(rng.uniform(20.0, 28.0)) + specific_m_per_m3h * slow_flow + 0.25 * days / YEAR_D

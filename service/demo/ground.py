@@ -15,6 +15,8 @@ from service.demo.noise import Array, autoregressive, first_order
 YEAR_D = 365.25
 AQUIFER_LAG_D = 15.0
 """A confined aquifer answers the weather of its recharge area smoothly: first-order lag."""
+BAROMETRIC_M = 0.018
+"""A confined well answers 4 hPa of passing weather with about half of its 4 cm of water (barometric efficiency)."""
 M2_PERIOD_H = 12.4206
 S2_PERIOD_H = 12.0
 
@@ -70,7 +72,8 @@ def depth_to_water_m(model: HeadModel, days: Array, first_day_of_year: float, rn
     recovery = model.deficit_m * np.exp(-days / (model.recovery_a * YEAR_D))
     season = model.seasonal_m * np.cos(2.0 * np.pi * (days + first_day_of_year - model.peak_d) / YEAR_D)
     weather = first_order(autoregressive(len(days), model.weather_m, 45.0, rng), 1.0, AQUIFER_LAG_D)
-    return np.asarray(model.final_m + recovery + season + weather)
+    barometric = autoregressive(len(days), BAROMETRIC_M, 3.0, rng)
+    return np.asarray(model.final_m + recovery + season + weather + barometric)
 
 
 def noise_free_depth_m(model: HeadModel, days: Array) -> Array:

@@ -72,18 +72,22 @@ def _epochs(network: Demonstration, interval_s: float, last_day: float, rng: np.
 def _gnss(
     network: Demonstration, station: Station, streams: Sequence[Datastream], site: Site, last_day: float, rng: np.random.Generator
 ) -> None:
+    grid = np.arange(len(site.surface_mm), dtype=np.float64)
     days = np.arange(np.floor(last_day), dtype=np.float64)
     for stream in streams:
         up = stream.property_code == "displacement_up"
-        clean = -site.clean_surface_mm[: len(days)] if up else float(rng.uniform(-1.5, 1.5)) * days / YEAR_D
-        moved = -site.surface_mm[: len(days)] if up else clean
+        clean = -site.clean_surface_mm if up else float(rng.uniform(-1.5, 1.5)) * grid / YEAR_D
+        moved = -site.surface_mm if up else clean
         white, coloured = (UP_WHITE_MM, UP_FLICKER) if up else (HORIZONTAL_WHITE_MM, HORIZONTAL_FLICKER)
         annual = float(rng.uniform(1.0, 3.0)) * (1.0 if up else 0.4)
-        season = annual * np.cos(2.0 * np.pi * (days - float(rng.uniform(0.0, YEAR_D))) / YEAR_D)
+        season = annual * np.cos(2.0 * np.pi * (grid - float(rng.uniform(0.0, YEAR_D))) / YEAR_D)
         sigma = white * rng.uniform(0.8, 1.25, len(days))
-        noise = rng.normal(0.0, sigma) + flicker(len(days), coloured, 1.0 / YEAR_D, rng)
-        network.series[stream.code] = Series(stream.code, days, np.asarray(moved + season + noise), sigma)
-        network.truths.velocities.append(VelocityTruth(stream.code, slope_per_a(days, clean), "mm/a"))
+        # Displacement counts from the first solution of the file, as tenv3 is stored, so that live solutions continue it.
+        curve = moved + season + flicker(len(grid), coloured, 1.0 / YEAR_D, rng)
+        result = np.round(curve[: len(days)] + rng.normal(0.0, sigma), 3)
+        network.signals[stream.code] = Signal(stream.code, on_grid(curve - result[0]), white, 3)
+        network.series[stream.code] = Series(stream.code, days, result - result[0], sigma)
+        network.truths.velocities.append(VelocityTruth(stream.code, slope_per_a(days, clean[: len(days)]), "mm/a"))
 
 
 def _layers(
@@ -96,7 +100,7 @@ def _layers(
         signal = Signal(stream.code, on_grid(moved), 0.015, 3)
         days = _days_of(stream, station.kind, last_day)
         _record(network, signal, days, rng)
-        whole = np.arange(np.floor(last_day))
+        whole = np.arange(np.floor(last_day), dtype=np.float64)
         held = stick_slip(signal.curve(days), STICK_SLIP_MM)
         network.series[stream.code].result = np.round(held + rng.normal(0.0, signal.noise, len(days)), 3)
         network.truths.velocities.append(VelocityTruth(stream.code, slope_per_a(whole, clean[: len(whole)]), "mm/a"))

@@ -29,7 +29,13 @@ AHEAD_D = 1100
 """The simulation runs three years past the record, so that a gateway started later continues the same curves."""
 FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "examples" / "jiaxing"
 TELEMETERED = frozenset(
-    {StationKind.OBSERVATION_WELL, StationKind.EXTENSOMETER_GROUP, StationKind.GEOTHERMAL_WELL, StationKind.BAROMETER}
+    {
+        StationKind.OBSERVATION_WELL,
+        StationKind.EXTENSOMETER_GROUP,
+        StationKind.GEOTHERMAL_WELL,
+        StationKind.BAROMETER,
+        StationKind.GNSS_MARK,
+    }
 )
 
 
@@ -66,9 +72,9 @@ class Demonstration:
         """Return the number of observations in the history."""
         return sum(len(item.days) for item in self.series.values())
 
-    def live_stations(self) -> list[str]:
-        """Return the codes of the stations that send by telemetry."""
-        return [station.code for station in self.city.stations if station.kind in TELEMETERED]
+    def live_stations(self) -> list[Station]:
+        """Return the stations that send by telemetry."""
+        return [station for station in self.city.stations if station.kind in TELEMETERED]
 
     def live_values(self, station: str, times: Sequence[datetime], rng: np.random.Generator) -> Mapping[str, list[float]]:
         """Return what a station reports at `times`: values by key (`property` or `property:channel`), silent meters left out."""
@@ -87,7 +93,9 @@ def demo_folder() -> Path:
     """
     if not FOLDER.is_dir():
         raise ConfigurationError(
-            "the demonstration's configuration folder is missing.", where=str(FOLDER), remedy="install from the source tree with deploy/examples"
+            "the demonstration's configuration folder is missing.",
+            where=str(FOLDER),
+            remedy="install from the source tree with deploy/examples",
         )
     return FOLDER
 

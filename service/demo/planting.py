@@ -68,7 +68,7 @@ class _Planter:
         """Make single daily values wrong by `low`..`high`, at days apart from all else."""
         series = self.network.series[code]
         for _ in range(count):
-            i = int(np.searchsorted(series.days, self.day(code.split(":")[0])))
+            i = int(np.searchsorted(series.days, self.day(code.split(":", maxsplit=1)[0])))
             size = self.sign() * float(self.rng.uniform(low, high))
             series.result[i] = np.round(series.result[i] + size, 6)
             self.network.truths.spikes.append(SpikeTruth(code, moment(self.network.first, float(series.days[i])), size))

@@ -109,7 +109,9 @@ def _draw_head(aquifer: str, zone: str, rebounds: bool, rng: np.random.Generator
     )
 
 
-def _balanced_layers(site: Site, grid: Array, record_days: int, clean: dict[str, Array], rng: np.random.Generator) -> list[LayerModel]:
+def _balanced_layers(
+    site: Site, grid: Array, record_days: int, clean: dict[str, Array], rng: np.random.Generator
+) -> list[LayerModel]:
     """Share the residual consolidation among the layers so that the surface has the drawn mean rate over the record."""
     days = grid[:record_days]
     shares = rng.dirichlet([9.0, 4.0, 6.0, 3.0])
@@ -123,7 +125,9 @@ def _balanced_layers(site: Site, grid: Array, record_days: int, clean: dict[str,
     if site.rate_mm_per_a < 0:
         elastic, residual = elastic * site.rate_mm_per_a / rebound, 0.0
     else:
-        per_mm = sum(share * slope_per_a(days, 1.0 - np.exp(-days / (tau * YEAR_D))) for share, tau in zip(shares, constants, strict=True))
+        per_mm = sum(
+            share * slope_per_a(days, 1.0 - np.exp(-days / (tau * YEAR_D))) for share, tau in zip(shares, constants, strict=True)
+        )
         residual = (site.rate_mm_per_a - rebound) / per_mm
     return [
         LayerModel(name, float(residual * share), float(tau), float(storage), float(lag))
