@@ -1,0 +1,62 @@
+"""One table: which role may do what. Everything else asks this table and keeps no rule of its own.
+
+This file finishes with `PERMISSIONS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """Who asks."""
+
+    DEVICE = "device"
+    OPERATOR = "operator"
+    VIEWER = "viewer"
+    SUPERVISOR = "supervisor"
+    ANALYST = "analyst"
+    ADMIN = "admin"
+    PARTNER = "partner"
+
+
+class Permission(StrEnum):
+    """What is asked for."""
+
+    READ = "read"
+    READ_PRECISE = "read_precise"
+    READ_RESTRICTED = "read_restricted"
+    READ_RULES = "read_rules"
+    READ_QUARANTINE = "read_quarantine"
+    READ_SHARED = "read_shared"
+    WRITE_OBSERVATIONS = "write_observations"
+    WRITE_EVENTS = "write_events"
+    ACKNOWLEDGE = "acknowledge"
+    CONFIRM = "confirm"
+
+
+_ALL = frozenset(Permission)
+_READER = frozenset({Permission.READ, Permission.READ_RULES})
+_INSIDER = _READER | {Permission.READ_PRECISE, Permission.READ_RESTRICTED, Permission.READ_QUARANTINE}
+
+PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
+    Role.DEVICE: frozenset({Permission.WRITE_OBSERVATIONS}),
+    Role.OPERATOR: frozenset(
+        {
+            Permission.READ,
+            Permission.READ_PRECISE,
+            Permission.READ_RESTRICTED,
+            Permission.WRITE_OBSERVATIONS,
+            Permission.WRITE_EVENTS,
+        }
+    ),
+    Role.VIEWER: _READER,
+    Role.SUPERVISOR: _INSIDER | {Permission.WRITE_EVENTS, Permission.ACKNOWLEDGE, Permission.CONFIRM},
+    Role.ANALYST: _INSIDER | {Permission.WRITE_OBSERVATIONS, Permission.WRITE_EVENTS, Permission.ACKNOWLEDGE},
+    Role.ADMIN: _ALL,
+    Role.PARTNER: frozenset({Permission.READ_SHARED}),
+}
+"""Operators and devices are held to their own stations beside this table; a partner to its agreement."""
+
+OWN_STATIONS_ONLY = frozenset({Role.DEVICE, Role.OPERATOR})

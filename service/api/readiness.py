@@ -1,0 +1,102 @@
+"""Readiness: database, migrations, broker, disk, freshness; each check says what is wrong in one sentence.
+
+This file finishes with `Readiness`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from domain.errors import GroundWatchError
+from storage.gauges import GaugeRepository
+from storage.migrate import pending
+
+KEEP_S = 2.0
+GRACE = timedelta(minutes=15)
+BACKLOG_LIMIT_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check: ok, or the reason why not."""
+
+    name: str
+    ok: bool
+    reason: str = ""
+
+
+class Readiness:
+    """Runs the checks; an answer is kept for two seconds, so that probes cost nothing.
+
+    Parameters
+    ----------
+    container
+        What to check.
+    started_at
+        When this process began to serve: freshness is asked for after a quarter of an hour only.
+    """
+
+    def __init__(self, container: Any, started_at: datetime) -> None:
+        self.container = container
+        self.started_at = started_at
+        self._lock = threading.Lock()
+        self._kept: tuple[float, list[Check]] | None = None
+
+    def checks(self) -> list[Check]:
+        """Return every check."""
+        with self._lock:
+            if self._kept is not None and time.monotonic() - self._kept[0] < KEEP_S:
+                return self._kept[1]
+            database = self._checked("database", self._ping)
+            found = [database]
+            if database.ok:
+                found += [self._checked("migrations", self._migrations), self._checked("freshness", self._freshness)]
+            found += [self._checked("broker", self._broker), self._checked("disk", self._disk)]
+            self._kept = (time.monotonic(), found)
+            return found
+
+    def _checked(self, name: str, check: Callable[[], str | None]) -> Check:
+        try:
+            reason = check()
+        except (GroundWatchError, OSError) as error:
+            reason = str(error)
+        return Check(name, not reason, reason or "")
+
+    def _ping(self) -> str | None:
+        self.container.db.ping()
+        return None
+
+    def _migrations(self) -> str | None:
+        missing = pending(self.container.database_url)
+        return f"not applied: {', '.join(missing)}; run `groundwatch migrate`" if missing else None
+
+    def _broker(self) -> str | None:
+        address = urlsplit(self.container.mqtt_url)
+        port = address.port or (8883 if address.scheme in {"mqtts", "ssl"} else 1883)
+        with socket.create_connection((address.hostname or "127.0.0.1", port), timeout=2.0):
+            return None
+
+    def _disk(self) -> str | None:
+        home = self.container.settings.home
+        free = shutil.disk_usage(home if home.exists() else home.anchor or "/").free
+        wanted = self.container.settings.minimum_free_bytes
+        return f"{free} bytes free under the home, {wanted} wanted" if free < wanted else None
+
+    def _freshness(self) -> str | None:
+        now = self.container.clock()
+        reading = GaugeRepository(self.container.db).read(now)
+        for row in reading.work:
+            if row["kind"] == "evaluate" and (now - row["oldest"]).total_seconds() > BACKLOG_LIMIT_S:
+                return f"observations of {row['oldest']:%Y-%m-%dT%H:%M:%SZ} wait to be evaluated; is a worker running?"
+        live = reading.live
+        if now - self.started_at > GRACE and live.get("live") and live["live"] == live["silent"]:
+            return f"all {live['live']} live datastreams are silent, the last was heard {live['newest']:%Y-%m-%dT%H:%M:%SZ}"
+        return None

@@ -1,0 +1,1 @@
+"""One router a noun; `app.create_app` mounts them all."""

@@ -1,0 +1,76 @@
+"""What a partner and we agreed on: datasets, regions, properties, the least disclosure. Configuration, read from the register.
+
+This file finishes with `Agreement`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from domain.errors import ConfigurationError
+from domain.model import Datastream, Disclosure, Station
+from service.sharing.disclosure import disclosure_of
+
+DATASETS = frozenset({"stations", "datastreams", "observations", "findings", "alerts"})
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """An agreement: what is not named in `datasets` is not shared; None for the other fields means all.
+
+    `regions` are beginnings of GB/T 2260 codes; `disclosure` is the least strict view that the partner ever gets.
+    """
+
+    datasets: frozenset[str]
+    regions: tuple[str, ...] | None = None
+    stations: frozenset[str] | None = None
+    properties: frozenset[str] | None = None
+    disclosure: Disclosure = Disclosure.ROUNDED
+
+    @classmethod
+    def read(cls, content: Mapping[str, Any], partner: str) -> Agreement:
+        """Read an agreement as configured.
+
+        Raises
+        ------
+        ConfigurationError
+            For an unknown dataset or disclosure: a typing error must not share more than was meant.
+        """
+        datasets = frozenset(content.get("datasets", ()))
+        unknown = sorted(datasets - DATASETS)
+        if unknown:
+            raise ConfigurationError(
+                f"unknown datasets {', '.join(unknown)} in the agreement.",
+                where=partner,
+                remedy=f"use {', '.join(sorted(DATASETS))}",
+            )
+        word = content.get("disclosure", Disclosure.ROUNDED.value)
+        if word not in {item.value for item in Disclosure}:
+            raise ConfigurationError(f"{word!r} is no disclosure.", where=partner, remedy="use open, rounded or relative")
+        return cls(
+            datasets=datasets,
+            regions=_strings(content.get("regions")),
+            stations=_set(content.get("stations")),
+            properties=_set(content.get("properties")),
+            disclosure=Disclosure(word),
+        )
+
+    def covers(self, station: Station, datastream: Datastream | None = None) -> bool:
+        """Is the station (and the datastream) part of the agreement and not restricted?"""
+        if disclosure_of(station, datastream, self.disclosure) is Disclosure.RESTRICTED:
+            return False
+        if self.regions is not None and not (station.region_code or "").startswith(self.regions):
+            return False
+        if self.stations is not None and station.code not in self.stations:
+            return False
+        return datastream is None or self.properties is None or datastream.property_code in self.properties
+
+
+def _strings(value: Any) -> tuple[str, ...] | None:
+    return None if value is None else tuple(str(item) for item in value)
+
+
+def _set(value: Any) -> frozenset[str] | None:
+    return None if value is None else frozenset(str(item) for item in value)
