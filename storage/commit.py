@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from psycopg.types.json import Jsonb
 
 from domain.observation import NO_TIME, Batch, Columns, CommitCounts, TimeArray
 from storage.copy_format import Column, constant, decode_rows, encode_rows, floats, texts, times
 from storage.database import Connection, refusals_are_conflicts
+from storage.json_values import jsonb
 from storage.prepare import Prepared, equal_rows, prepare, spans
 from storage.queries import load_statements
 
@@ -71,7 +71,7 @@ def _open_batch(connection: Connection, batch: Batch) -> _Stamp:
             "format": batch.format,
             "profile": batch.profile,
             "sha256": batch.sha256,
-            "parameters": Jsonb(dict(batch.parameters)),
+            "parameters": jsonb(batch.parameters),
             "received_at": batch.received_at,
             "rejected": len(batch.quarantine),
         },

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from psycopg.types.json import Jsonb
-
 from domain.licence import Licence, Limit
 from domain.model import (
     Datastream,
@@ -23,6 +21,7 @@ from domain.model import (
     StationKind,
     ValueKind,
 )
+from storage.json_values import jsonb
 
 Row = Mapping[str, Any]
 
@@ -70,7 +69,7 @@ def values_of(entry: Any) -> dict[str, Any]:
 
 def _parameter(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return Jsonb(dict(value))
+        return jsonb(value)
     if isinstance(value, tuple):
         return list(value)
     return str(value) if isinstance(value, StationKind | Disclosure | ValueKind | EventEffect | EventKind) else value
@@ -137,7 +136,7 @@ def datastream_values(datastream: Datastream) -> dict[str, Any]:
         "derived": derivation is not None,
         "method": derivation.method if derivation else None,
         "method_version": derivation.version if derivation else None,
-        "method_parameters": Jsonb(dict(derivation.parameters)) if derivation else None,
+        "method_parameters": jsonb(derivation.parameters) if derivation else None,
         "input_digest": derivation.input_digest if derivation else None,
         "source_datastream_id": derivation.source_datastream_id if derivation else None,
     }

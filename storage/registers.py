@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from psycopg.rows import class_row, dict_row
-from psycopg.types.json import Jsonb
 
 from domain.datum import DatumOffset
 from domain.errors import ConflictError, NotFoundError
@@ -23,6 +22,7 @@ from domain.model import Datastream, ObservedProperty, Sensor, Station, StationE
 from storage.cache import Cache
 from storage.database import Connection, Database, refusals_are_conflicts
 from storage.derived import derived_datastream, derived_property
+from storage.json_values import jsonb
 from storage.queries import load_statements
 from storage.register_rows import (
     DatastreamStatus,
@@ -330,7 +330,7 @@ class RegisterRepository:
     def record_configuration(self, name: str, digest: str, content: Mapping[str, Any], actor: str) -> int | None:
         """Keep a configuration as it was applied; return its version's id, or None when it is the one in force already."""
         with self._change(f"configuration {name}", actor, "apply") as connection:
-            parameters = {"name": name, "digest": digest, "content": Jsonb(content), "actor": actor}
+            parameters = {"name": name, "digest": digest, "content": jsonb(content), "actor": actor}
             row = connection.execute(SQL.record_configuration, parameters).fetchone()
         return row[0] if row else None
 
@@ -350,7 +350,7 @@ class RegisterRepository:
         """A transaction that changes an entry for somebody: the audit log says who and what."""
         with self._configuration(subject) as connection:
             yield connection
-            connection.execute(SQL.audit, [actor, action, subject, Jsonb({})])
+            connection.execute(SQL.audit, [actor, action, subject, jsonb({})])
 
     @contextmanager
     def _configuration(self, subject: str) -> Iterator[Connection]:

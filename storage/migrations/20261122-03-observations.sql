@@ -127,9 +127,11 @@ CREATE INDEX work_item_kind ON work_item (kind, id);
 COMMENT ON TABLE work_item IS 'Written in the transaction of the batch. NOTIFY groundwatch_work wakes workers and carries no data.';
 
 CREATE TABLE idempotency (
-    key          text PRIMARY KEY,
-    owner        text NOT NULL,
+    owner          text NOT NULL,
+    key            text NOT NULL,
     request_sha256 text NOT NULL,
-    response     jsonb NOT NULL,
-    created_at   timestamptz NOT NULL DEFAULT clock_timestamp()
+    response       jsonb NOT NULL,
+    created_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (owner, key)
 );
+COMMENT ON TABLE idempotency IS 'Answers to requests with an Idempotency-Key; a key is its owner''s own.';

@@ -171,11 +171,6 @@ UPDATE datastream SET name_zh = %(name_zh)s, name_en = %(name_en)s, interval_s =
 WHERE lower(code) = lower(%(code)s)
 RETURNING id;
 
--- name: refresh_derivation
-UPDATE datastream SET method = %(method)s, method_version = %(method_version)s, method_parameters = %(method_parameters)s,
-    input_digest = %(input_digest)s
-WHERE id = %(datastream_id)s;
-
 -- name: upsert_licence
 INSERT INTO licence (code, station_id, holder, valid_from, valid_to, quota_m3_per_a, quota_m3_per_d, licence_year_start,
                      reinjection_ratio, drawdown_limit_m, source, attributes, ledger_seq)
