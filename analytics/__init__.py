@@ -12,6 +12,7 @@ from datetime import datetime
 from types import MappingProxyType
 
 from analytics import limits, recent_rate, screening, velocity
+from analytics.detection import Detection, detect_in_series
 from analytics.forecast import Curve, fit_curve
 from analytics.limits import LimitLine, LimitParameters
 from analytics.method import Method, input_digest
@@ -26,10 +27,12 @@ __all__ = [
     "METHODS",
     "AnalysisSettings",
     "Curve",
+    "Detection",
     "LimitLine",
     "Method",
     "Samples",
     "analyse_datastream",
+    "detect_in_series",
     "fit_curve",
     "input_digest",
 ]

@@ -140,7 +140,7 @@ def test_heights_in_metres_are_judged_in_millimetres_and_charted_in_metres() -> 
     np.testing.assert_allclose(curve.value, [2.995, 2.955], atol=0.001)
     limit = outcomes["time_to_limit"].run.result["limits"]["low"]
     assert limit["status"] == "within"
-    assert limit["time"][:4] == "2024"
+    assert limit["time"][:7] in {"2023-12", "2024-01"}
 
 
 def test_an_exclusion_drops_its_span_and_a_break_begins_anew() -> None:

