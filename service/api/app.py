@@ -29,6 +29,7 @@ from service.api.routers import (
     oversight,
     pages,
     session,
+    shared,
     stations,
 )
 from service.api.throttle import LoginThrottle
@@ -37,7 +38,7 @@ DESCRIPTION = (
     "Land-subsidence and geothermal monitoring. Times are RFC 3339 in UTC; units are UCUM; vertical displacement is up positive; "
     "what is not known is null, never 0. Lists are {items, next}. Errors are RFC 9457 problem details."
 )
-_ROUTERS = (node, session, stations, datastreams, observations, alerts, events, oversight, catalogue, stream, health)
+_ROUTERS = (node, session, stations, datastreams, observations, alerts, events, oversight, shared, catalogue, stream, health)
 
 
 def create_app(container: Any, *, listen: bool = True) -> FastAPI:

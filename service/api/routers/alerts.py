@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 from xml.sax.saxutils import escape, quoteattr
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Body, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
+from alerts.explanation import describe
 from alerts.store import AlertFilter
 from domain.alert import AlertState, level_of
 from domain.alerting import AlertRecord, Rule
 from domain.errors import NotFoundError, PermissionDeniedError
-from domain.model import Station
-from service.api.alert_text import explanation, headline
+from domain.model import Datastream, Station
 from service.api.callers import Caller, MayAcknowledge, MayConfirm, MayRead, MayReadRules
 from service.api.lookup import container_of, node_code, visible_station
 from service.api.parameters import DEFAULT, After, Limit, decode_cursor, encode_cursor, listing, next_url, parse_time
 from service.api.times import number, plain, stamp
+from service.sharing.disclosure import HeightView, height_view
 
 router = APIRouter(prefix="/api/v1", tags=["alerts"])
 StateWord = Literal["pending", "firing", "resolved", "all"]
@@ -76,7 +79,7 @@ def list_alerts(
             break
     following = next_url(request, after=encode_cursor(place)) if place is not None else None
     rules = _rules_by_version(container, found)
-    items = [alert_json(container, row, rules.get((row.rule_code, row.rule_version))) for row in found]
+    items = [_brief(alert_json(container, caller, row, rules.get((row.rule_code, row.rule_version)))) for row in found]
     return JSONResponse(plain(listing(items, following)))
 
 
@@ -98,9 +101,11 @@ def _station_of(container: Any, alert: AlertRecord) -> Station | None:
     return station
 
 
-def alert_json(container: Any, alert: AlertRecord, rule: Rule | None) -> dict[str, Any]:
-    """Return an alert as it stands in lists."""
-    station = _station_of(container, alert)
+def alert_json(container: Any, caller: Caller, stored: AlertRecord, rule: Rule | None) -> dict[str, Any]:
+    """Return an alert as it stands in lists; figures of heights that the caller may not see are left out."""
+    station, datastream = _station_of(container, stored), _datastream_of(container, stored)
+    alert = _as_seen(container, caller, stored, station, datastream)
+    words = _words(container, alert, rule, station, datastream)
     return {
         "id": alert.alert_id,
         "identifier": alert.identifier,
@@ -134,7 +139,43 @@ def alert_json(container: Any, alert: AlertRecord, rule: Rule | None) -> dict[st
         "limit": _of_evidence(alert, "limit"),
         "opened_at": stamp(alert.opened_at),
         "updated_at": stamp(alert.updated_at),
-        "headline": headline(alert, rule, station),
+        "headline": words["headline"],
+        "explanation": words["explanation"],
+        "evidence": dict(alert.evidence),
+    }
+
+
+def _brief(item: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in item.items() if name not in {"evidence", "explanation"}}
+
+
+def _datastream_of(container: Any, alert: AlertRecord) -> Datastream | None:
+    found: Datastream | None = container.registers.datastream(alert.datastream) if alert.datastream is not None else None
+    return found
+
+
+def _as_seen(
+    container: Any, caller: Caller, alert: AlertRecord, station: Station | None, datastream: Datastream | None
+) -> AlertRecord:
+    if station is None or datastream is None or caller.sees_precisely(station):
+        return alert
+    observed = container.registers.observed_property(datastream.property_code)
+    if height_view(station, datastream, observed) is HeightView.AS_STORED:
+        return alert
+    return replace(alert, evidence={name: alert.evidence[name] for name in ("unit", "reason") if name in alert.evidence})
+
+
+def _words(
+    container: Any, alert: AlertRecord, rule: Rule | None, station: Station | None, datastream: Datastream | None
+) -> dict[str, dict[str, str]]:
+    if rule is None:
+        title = f"{alert.rule_code} {alert.scope}"
+        return {"headline": {"zh": title, "en": title}, "explanation": {"zh": title, "en": title}}
+    node = container.registers.node()
+    told = describe(alert, rule, station, datastream, zone=ZoneInfo(node.zone if node else "Asia/Shanghai"))
+    return {
+        "headline": {"zh": told.headline_zh, "en": told.headline_en},
+        "explanation": {"zh": told.text_zh, "en": told.text_en},
     }
 
 
@@ -161,7 +202,8 @@ def feed(request: Request, caller: MayRead) -> Response:
         alert = container.alerts.find_alert(message.alert_id)
         if alert is None or not _is_visible(container, caller, alert):
             continue
-        title = headline(alert, container.alerts.rule(alert.rule_code, alert.rule_version), _station_of(container, alert))["zh"]
+        rule = container.alerts.rule(alert.rule_code, alert.rule_version)
+        title = alert_json(container, caller, alert, rule)["headline"]["zh"]
         link = f"{origin}/api/v1/alerts/{alert.identifier}.cap?message={message.identifier}"
         entries.append(
             f"<entry><id>urn:groundwatch:cap:{escape(message.identifier)}</id><title>{escape(title)}</title>"
@@ -202,15 +244,12 @@ def show_cap(
 def show_alert(request: Request, caller: MayRead, key: str) -> JSONResponse:
     """Give one alert, by its number or its identifier."""
     container = container_of(request)
-    return JSONResponse(_detail(container, _find(container, caller, key)))
+    return JSONResponse(_detail(container, caller, _find(container, caller, key)))
 
 
-def _detail(container: Any, alert: AlertRecord) -> dict[str, Any]:
+def _detail(container: Any, caller: Caller, alert: AlertRecord) -> dict[str, Any]:
     rule = container.alerts.rule(alert.rule_code, alert.rule_version)
-    node = container.registers.node()
-    body = alert_json(container, alert, rule)
-    body["evidence"] = dict(alert.evidence)
-    body["explanation"] = explanation(alert, rule, _station_of(container, alert), node.zone if node else "Asia/Shanghai")
+    body = alert_json(container, caller, alert, rule)
     body["transitions"] = [
         {
             "id": step.transition_id,
@@ -248,7 +287,7 @@ def acknowledge(request: Request, caller: MayAcknowledge, key: str, said: Annota
     alert = _find(container, caller, key)
     container.engine.acknowledge(alert.alert_id, who, said.note, container.clock())
     container.access.audit_append(caller.actor, "acknowledge alert", alert.identifier, {"note": said.note})
-    return JSONResponse(_detail(container, _find(container, caller, str(alert.alert_id))))
+    return JSONResponse(_detail(container, caller, _find(container, caller, str(alert.alert_id))))
 
 
 @router.post(
@@ -261,7 +300,7 @@ def confirm(request: Request, caller: MayConfirm, key: str, said: Annotated[Deci
     alert = _find(container, caller, key)
     container.engine.confirm(alert.alert_id, who, said.decision == "confirmed", said.note, container.clock())
     container.access.audit_append(caller.actor, f"alert {said.decision}", alert.identifier, {"note": said.note})
-    return JSONResponse(_detail(container, _find(container, caller, str(alert.alert_id))))
+    return JSONResponse(_detail(container, caller, _find(container, caller, str(alert.alert_id))))
 
 
 @router.get("/rules", summary="Rules in their newest version")

@@ -30,7 +30,9 @@ from service.api.reading import (
 from service.api.times import plain, stamp
 
 router = APIRouter(prefix="/api/v1", tags=["observations"])
-_CSV: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {}}, "description": "A page of observations; CSV carries `next` in the Link header."}}
+_CSV: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/csv": {}}, "description": "A page of observations; CSV carries `next` in the Link header."}
+}
 
 
 @router.get("/observations", summary="Observations of one datastream", responses=_CSV, response_class=JSONResponse)

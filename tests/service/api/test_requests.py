@@ -9,7 +9,7 @@ import pytest
 
 from tests.service.api.client import TestClient
 from tests.service.api.conftest import bearer
-from tests.service.api.world import DEPTHS, PASSWORD
+from tests.service.api.world import DEPTHS, PASSWORD, RULE
 
 V1 = "/api/v1"
 OBS = f"{V1}/observations?datastream="
@@ -250,7 +250,7 @@ CASES = [
         f"{V1}/alerts/1",
         "viewer",
         200,
-        lambda r: "5.23 m" in r.json()["explanation"]["zh"] and "limit 5 m" in r.json()["explanation"]["en"],
+        lambda r: "5.23 ± 0.01 m" in r.json()["explanation"]["zh"] and "Limit: 5 m" in r.json()["explanation"]["en"],
     ),
     Case(
         "GET",
@@ -268,7 +268,7 @@ CASES = [
         lambda r: r.headers["content-type"].startswith("application/cap+xml") and "cap:1.2" in r.text,
     ),
     Case("GET", f"{V1}/alerts/3.cap", "viewer", 404, problem("not-found")),
-    Case("GET", f"{V1}/alerts/feed.atom", "viewer", 200, lambda r: r.text.count("<entry>") == 1 and "橙色预警" in r.text),
+    Case("GET", f"{V1}/alerts/feed.atom", "viewer", 200, lambda r: r.text.count("<entry>") == 1 and "超过橙色限值 5 m" in r.text),
     Case("POST", f"{V1}/alerts/1/acknowledgement", "viewer", 403, problem("permission-denied"), {}),
     Case("POST", f"{V1}/alerts/1/acknowledgement", None, 401, problem("authentication"), {}),
     Case("POST", f"{V1}/alerts/1/acknowledgement", "nameless", 403, problem("permission-denied"), {}),
@@ -290,7 +290,7 @@ CASES = [
         {"decision": "confirmed"},
     ),
     Case("POST", f"{V1}/alerts/1/confirmation", "supervisor", 422, problem("validation"), {"decision": "perhaps"}),
-    Case("GET", f"{V1}/rules", "viewer", 200, lambda r: codes(r) == ["head_low"]),
+    Case("GET", f"{V1}/rules", "viewer", 200, lambda r: codes(r) == [RULE.code]),
     # oversight
     Case("GET", f"{V1}/silent", "viewer", 200, lambda r: r.json()["total"] == 5 and r.json()["unknown"] == 4),
     Case("GET", f"{V1}/findings", "viewer", 200, lambda r: r.json()["items"] == []),

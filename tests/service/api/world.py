@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from alerts.defaults import default_rules
 from domain.alert import AlertState, Confirmation, Level, MessageType, Verdict
-from domain.alerting import AlertRecord, CapMessage, Rule, Transition
+from domain.alerting import AlertRecord, CapMessage, Transition
 from domain.model import Datastream, Disclosure, ObservedProperty, Sensor, Station, StationKind
 from domain.observation import Batch, columns
 from service.api.passwords import digest_of, hash_password
@@ -110,7 +111,7 @@ def add_people(container: Any) -> None:
     access.add_key(digest_of(TOKENS["partner"]), "gw_test", "partner", partner="310000")
 
 
-RULE = Rule("head_low", "threshold", "水位过低", "water level low", {"limit": 5.0}, "test limit", "test", recorded_at=START)
+RULE = default_rules()[0]
 
 
 def alert(container: Any, number: int, code: str, level: Level, **changed: Any) -> AlertRecord:
@@ -151,5 +152,22 @@ def add_alerts_to_fakes(container: Any) -> None:
                 number, "fire", AlertState.FIRING, START, START, "engine", "breach held", to_level=level, transition_id=number
             )
         )
+    store.caps.append(cap_message(1))
+
+
+def cap_message(alert_id: int) -> CapMessage:
     body = '<?xml version="1.0"?><alert xmlns="urn:oasis:names:tc:emergency:cap:1.2"/>'
-    store.caps.append(CapMessage("33040000000000_20260101000000_9", 1, "jiaxing@example", START, MessageType.ALERT, body))
+    return CapMessage("33040000000000_20260101000000_9", alert_id, "jiaxing@example", START, MessageType.ALERT, body)
+
+
+def add_alerts_to_database(container: Any) -> None:
+    """Put the same alerts into the real store."""
+    container.alerts.save_rule(RULE, now=START)
+    for number, (code, level) in enumerate((("OPEN1", Level.ORANGE), ("SECRET1", Level.RED), ("SIM1", Level.BLUE)), 1):
+        with container.alerts.transaction() as unit:
+            stored = unit.add_alert(alert(container, number, code, level))
+            unit.add_transition(
+                Transition(stored.alert_id, "fire", AlertState.FIRING, START, START, "engine", "breach held", to_level=level)
+            )
+            if number == 1:
+                unit.add_cap(cap_message(stored.alert_id))

@@ -1,0 +1,189 @@
+"""Changes for a partner: the ledger's entries turned into what the agreement covers, and nothing else.
+
+Positions are rounded, absolute heights hidden or relative, restricted stations left out, and only alerts that a person confirmed (or that
+need nobody) leave the house. Every number comes with unit, sign, datum, method and version. This file finishes with `PartnerFeed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from domain.alert import AlertState, Confirmation
+from domain.alerting import AlertRecord
+from domain.model import Datastream, ObservedProperty, Station
+from service.api.reading import Scale, first_result, observation_row
+from service.api.shapes import datastream_json, station_json
+from service.api.times import number, plain, stamp
+from service.sharing.agreement import Agreement
+from service.sharing.disclosure import HeightView, coarse, height_view
+from storage.analyses import FindingRow
+from storage.sharing import Change, ChangePage
+
+_MAY_LEAVE = {Confirmation.CONFIRMED, Confirmation.NOT_NEEDED}
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """A datastream that the agreement covers, and how its values are given."""
+
+    datastream: Datastream
+    station: Station
+    observed: ObservedProperty
+    heights: HeightView
+
+
+class PartnerFeed:
+    """One partner's view of the changes.
+
+    Parameters
+    ----------
+    container
+        Registers, alerts and observations to look entries up in.
+    agreement
+        What was agreed.
+    node
+        Code of this node, for the global names.
+    """
+
+    def __init__(self, container: Any, agreement: Agreement, node: str) -> None:
+        self.container = container
+        self.agreement = agreement
+        self.node = node
+        self._scales: dict[int, Scale] = {}
+
+    def items(self, page: ChangePage) -> list[dict[str, Any]]:
+        """Return the entries of a page that may be shared, in the order of the ledger."""
+        return [plain(item) for change in page.changes for item in self._items(change)]
+
+    def _items(self, change: Change) -> Iterator[dict[str, Any]]:
+        head = {"seq": change.seq, "recorded_at": stamp(change.recorded_at)}
+        datasets = self.agreement.datasets
+        if change.kind == "station" and "stations" in datasets:
+            yield from self._station(head, change.reference)
+        elif change.kind == "datastream" and "datastreams" in datasets:
+            yield from self._datastream(head, change.reference)
+        elif change.kind == "observations" and "observations" in datasets:
+            yield from self._observations(head, change)
+        elif change.kind == "alert" and "alerts" in datasets:
+            for identifier in change.alerts:
+                yield from self._alert(head, identifier)
+        elif change.kind == "run" and "findings" in datasets:
+            yield from self._findings(head, change)
+
+    def _station(self, head: dict[str, Any], code: str) -> Iterator[dict[str, Any]]:
+        station = self.container.registers.station(code)
+        if station is not None and self.agreement.covers(station):
+            yield {**head, "kind": "station", "station": station_json(coarse(station, self.agreement.disclosure), self.node)}
+
+    def _shared(self, datastream: Datastream | None) -> _Shared | None:
+        registers = self.container.registers
+        station = registers.station(datastream.station) if datastream is not None else None
+        if datastream is None or station is None or not self.agreement.covers(station, datastream):
+            return None
+        observed = registers.observed_property(datastream.property_code)
+        view = height_view(station, datastream, observed, self.agreement.disclosure)
+        return None if view is HeightView.HIDDEN else _Shared(datastream, station, observed, view)
+
+    def _datastream(self, head: dict[str, Any], code: str) -> Iterator[dict[str, Any]]:
+        shared = self._shared(self.container.registers.datastream(code))
+        if shared is not None:
+            body = datastream_json(shared.datastream, shared.observed, self._source_of(shared.datastream))
+            yield {**head, "kind": "datastream", "datastream": {**body, "attributes": {}}}
+
+    def _source_of(self, datastream: Datastream) -> str | None:
+        made = datastream.derivation
+        if made is None or made.source_datastream_id is None:
+            return None
+        source = self.container.registers.datastream_by_id(made.source_datastream_id)
+        return None if source is None else str(source.code)
+
+    def _observations(self, head: dict[str, Any], change: Change) -> Iterator[dict[str, Any]]:
+        shared = self._shared(self.container.registers.datastream_by_id(change.datastream_id))
+        if shared is None:
+            return
+        scale = self._scale(shared)
+        made = shared.datastream.derivation
+        yield {
+            **head,
+            "kind": "observations",
+            "datastream": shared.datastream.code,
+            "urn": f"urn:groundwatch:{self.node}:{shared.datastream.code}",
+            "unit": shared.datastream.unit,
+            "direction": shared.observed.direction,
+            "datum": None if shared.heights is HeightView.RELATIVE else shared.datastream.datum_code,
+            "frame": shared.datastream.frame,
+            "method": None if made is None else {"name": made.method, "version": made.version},
+            "relative_to": "first observation" if shared.heights is HeightView.RELATIVE else None,
+            "items": [observation_row(row, scale) for row in change.observations],
+        }
+
+    def _scale(self, shared: _Shared) -> Scale:
+        key = shared.datastream.datastream_id
+        assert key is not None
+        if key not in self._scales:
+            shift = first_result(self.container, key) if shared.heights is HeightView.RELATIVE else 0.0
+            self._scales[key] = Scale(shared.datastream.unit, shared.datastream.unit, shift)
+        return self._scales[key]
+
+    def _alert(self, head: dict[str, Any], identifier: str) -> Iterator[dict[str, Any]]:
+        alert: AlertRecord | None = self.container.alerts.find_alert(identifier)
+        if alert is None or alert.state is AlertState.PENDING or alert.confirmation not in _MAY_LEAVE or alert.station is None:
+            return
+        station = self.container.registers.station(alert.station)
+        if station is None or not self.agreement.covers(station):
+            return
+        shared = self._shared(self.container.registers.datastream(alert.datastream)) if alert.datastream else None
+        yield {
+            **head,
+            "kind": "alert",
+            "alert": _alert_json(alert, with_value=shared is not None and shared.heights is HeightView.AS_STORED),
+        }
+
+    def _findings(self, head: dict[str, Any], change: Change) -> Iterator[dict[str, Any]]:
+        datastream = self.container.registers.datastream_by_id(change.datastream_id) if change.datastream_id is not None else None
+        shared = self._shared(datastream)
+        if shared is None or not (change.findings or change.superseded_findings):
+            return
+        yield {
+            **head,
+            "kind": "findings",
+            "datastream": shared.datastream.code,
+            "items": [_finding_json(row) for row in change.findings],
+            "superseded": list(change.superseded_findings),
+        }
+
+
+def _finding_json(row: FindingRow) -> dict[str, Any]:
+    return {
+        "id": row.finding_id,
+        "method": row.method,
+        "kind": row.kind,
+        "start": row.start,
+        "end": row.end,
+        "size": number(row.size),
+        "sigma": number(row.sigma),
+        "score": number(row.score),
+        "unit": row.unit,
+        "source": row.source,
+    }
+
+
+def _alert_json(alert: AlertRecord, *, with_value: bool) -> dict[str, Any]:
+    figures = ("value", "sigma", "limit", "unit", "method", "digest")
+    return {
+        "identifier": alert.identifier,
+        "rule": alert.rule_code,
+        "rule_version": alert.rule_version,
+        "station": alert.station,
+        "datastream": alert.datastream if with_value else None,
+        "state": alert.state.value,
+        "level": alert.level.word,
+        "peak_level": alert.peak_level.word,
+        "onset": alert.onset,
+        "ended": alert.ended,
+        "status": alert.status.value,
+        "confirmation": alert.confirmation.value,
+        "evidence": {name: alert.evidence.get(name) for name in figures} if with_value else None,
+    }
