@@ -109,7 +109,9 @@ class AlertStore(Protocol):
     def find_alert(self, key: int | str) -> AlertRecord | None:
         """Return the alert with this id or identifier, or None."""
 
-    def list_alerts(self, wanted: AlertFilter, *, after: str | None = None, limit: int = 100) -> tuple[Sequence[AlertRecord], str | None]:
+    def list_alerts(
+        self, wanted: AlertFilter, *, after: str | None = None, limit: int = 100
+    ) -> tuple[Sequence[AlertRecord], str | None]:
         """Return a page of alerts, newest update first, and the opaque key of the next page (None = last)."""
 
     def transitions(self, alert_id: int) -> Sequence[Transition]:

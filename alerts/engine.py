@@ -1,0 +1,487 @@
+"""The engine: from changed datastreams, or from the clock, to alerts, in one transaction a group of scopes.
+
+This file finishes with `AlertEngine`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from alerts.catalogue import Catalogue, fingerprint
+from alerts.evidence import judged_evidence, traced_evidence
+from alerts.explain import explain
+from alerts.issue import Issuer
+from alerts.lifecycle import Episode, episode_from_json
+from alerts.ports import AlertRegisters, RunReader
+from alerts.reconcile import is_history, reconcile
+from alerts.recorder import About, Audience, Recorder, Report, Turn
+from alerts.replay import Found, Replay
+from alerts.rules import definition_of, is_traced
+from alerts.rules.context import Arrival
+from alerts.store import AlertFilter, AlertStore, AlertTransaction
+from domain.alert import AlertState, Confirmation, Level, MessageStatus, Verdict
+from domain.alerting import AlertRecord, Rule, RuleKey, RuleState
+from domain.errors import ConflictError, InputError, NotFoundError
+from domain.model import Datastream, Station
+from domain.ports import ObservationReader
+
+T = TypeVar("T")
+Change = tuple[int, datetime, datetime]
+GROUP = 50
+PAGE = 1000
+"""Scopes in one transaction; rows in one page of a listing."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    rule: Rule
+    station: Station
+    datastream: Datastream
+    changed_from: datetime
+
+    @property
+    def key(self) -> RuleKey:
+        return RuleKey(self.rule.code, self.datastream.code)
+
+
+class AlertEngine:
+    """Evaluates rules and records what they say.
+
+    Parameters
+    ----------
+    store
+        Rules, alerts, silences, receivers, outbox.
+    observations
+        Stored observations, current or as of a ledger sequence.
+    registers
+        Stations, datastreams, limits, events, arrivals.
+    issuer
+        Who issues: node, authority, sender.
+    runs
+        Newest runs of analytics, for rules that look at forecasts; None = such rules cannot tell.
+    """
+
+    def __init__(
+        self,
+        store: AlertStore,
+        observations: ObservationReader,
+        registers: AlertRegisters,
+        issuer: Issuer,
+        runs: RunReader | None = None,
+    ) -> None:
+        self._store = store
+        self._observations = observations
+        self._registers = registers
+        self._replay = Replay(observations, registers, runs)
+        self._recorder = Recorder(issuer)
+        self._catalogue = Catalogue(())
+        self._said: dict[RuleKey, tuple[Any, ...]] = {}
+        self._looked_over: tuple[tuple[str, int], ...] | None = None
+
+    # --- data ---------------------------------------------------------------------------------------------------
+
+    def evaluate(self, changes: Sequence[Change], now: datetime) -> Report:
+        """Evaluate the rules that look at what changed.
+
+        Parameters
+        ----------
+        changes
+            (datastream id, earliest, latest phenomenon time changed).
+        now
+            The time, aware.
+
+        Returns
+        -------
+        Report
+            What was evaluated and what became of it.
+        """
+        return self._run(self._tasks(changes), now)
+
+    def _tasks(self, changes: Iterable[Change]) -> list[_Task]:
+        catalogue = self._rules()
+        tasks: dict[RuleKey, _Task] = {}
+        for datastream_id, changed_from, _ in changes:
+            datastream = self._registers.datastream_by_id(datastream_id)
+            station = self._registers.station(datastream.station) if datastream is not None else None
+            if datastream is None or station is None:
+                continue
+            for rule in catalogue.about(datastream, station):
+                task = _Task(rule, station, datastream, changed_from)
+                earlier = tasks.get(task.key)
+                if earlier is None or changed_from < earlier.changed_from:
+                    tasks[task.key] = task
+        return [tasks[key] for key in sorted(tasks)]
+
+    def _rules(self) -> Catalogue:
+        rules = self._store.rules()
+        if fingerprint(rules) != self._catalogue.key:
+            self._catalogue = Catalogue(rules)
+            self._said.clear()
+        return self._catalogue
+
+    def _run(self, tasks: Sequence[_Task], now: datetime) -> Report:
+        report = Report()
+        if tasks:
+            audience = self._audience(now)
+            for group in batched(tasks, GROUP):
+                self._run_group(group, audience, now, report)
+        return report
+
+    def _audience(self, now: datetime) -> Audience:
+        return Audience(self._store.receivers(), self._store.silences(now))
+
+    def _run_group(self, tasks: Sequence[_Task], audience: Audience, now: datetime, report: Report) -> None:
+        keys = [task.key for task in tasks]
+        with self._store.transaction(keys) as tx:
+            states = tx.states(keys)
+            changed: list[RuleState] = []
+            for task in tasks:
+                found = self._find(task, states.get(task.key), now)
+                if found.read_seq and found.trace is not None:
+                    self._record_traced(tx, task, found, audience, report)
+                elif found.trace is None:
+                    self._record_judged(tx, self._about(task), found, audience, report)
+                report.evaluated += 1
+                report.cannot_tell += found.evaluation.verdict is Verdict.CANNOT_TELL
+                changed.append(found.state(task.datastream.code))
+            tx.put_states(changed)
+
+    def _find(self, task: _Task, state: RuleState | None, now: datetime) -> Found:
+        rule, datastream, station = task.rule, task.datastream, task.station
+        if not is_traced(rule):
+            return self._replay.newest_run(rule, datastream, station, now, self._store.current_seq())
+        forward = self._replay.forward(rule, datastream, station, state, task.changed_from, now)
+        return forward or self._replay.whole(rule, datastream, station, now, self._store.current_seq())
+
+    def _about(self, task: _Task) -> About:
+        status = MessageStatus(definition_of(task.rule).status)
+        return About(task.rule, task.station, task.datastream, task.datastream.code, status)
+
+    def _record_traced(self, tx: AlertTransaction, task: _Task, found: Found, audience: Audience, report: Report) -> None:
+        if found.trace is None or found.folded is None:
+            raise TypeError("only a replayed rule has episodes")
+        alerts = tx.alerts_of([task.key]).get(task.key, ())
+        if not found.folded.episodes and not alerts:
+            return
+        about, now = self._about(task), found.context.now
+        plan = reconcile(found.folded.episodes, alerts)
+        turn = Turn(now, found.evaluation.at, reason=found.evaluation.reason)
+        for alert in plan.vanished:
+            self._recorder.retract(tx, about, alert, audience, replace(turn, reason="corrected data hold no breach"), report)
+        for alert, episode in plan.carried:
+            self._recorder.carry(
+                tx, about, alert, episode, self._evidence(found, episode), audience, _when(turn, episode), report
+            )
+        if plan.past:
+            self._recorder.remember_past(tx, about, plan.past, alerts, self._evidence(found, plan.past[-1]), turn)
+        if plan.opened is not None:
+            evidence = self._evidence(found, plan.opened)
+            self._recorder.open(tx, about, plan.opened, evidence, audience, _when(turn, plan.opened), report)
+
+    @staticmethod
+    def _evidence(found: Found, episode: Episode) -> dict[str, Any]:
+        if found.trace is None:
+            raise TypeError("only a replayed rule has a trace")
+        return traced_evidence(found.context, found.trace, episode, found.ladder, found.definition, found.read_seq)
+
+    def _record_judged(self, tx: AlertTransaction, about: About, found: Found, audience: Audience, report: Report) -> None:
+        """Record a rule that looks at the clock or the newest run: its episode is what is open, or nothing."""
+        key = RuleKey(about.rule.code, about.scope)
+        alerts = tx.alerts_of([key]).get(key, ())
+        alert = next((item for item in alerts if item.state is not AlertState.RESOLVED), None)
+        judged, now = found.evaluation, found.context.now
+        if judged.verdict is Verdict.CANNOT_TELL or (alert is None and judged.verdict is Verdict.OK):
+            return
+        before = episode_from_json(alert.evidence["episode"]) if alert is not None else None
+        episode = _episode_of(found, before)
+        evidence = judged_evidence(found.context, judged, episode, found.definition, found.read_seq)
+        turn = Turn(now, episode.ended or episode.onset, reason=judged.reason)
+        if alert is None:
+            self._recorder.open(tx, about, episode, evidence, audience, turn, report)
+        else:
+            kept = alert.evidence if episode.ended is not None else evidence
+            self._recorder.carry(tx, about, alert, episode, kept, audience, turn, report)
+
+    # --- the clock ----------------------------------------------------------------------------------------------
+
+    def tick(self, now: datetime) -> Report:
+        """Judge rules that time alone can change, scopes that a new rule has not seen yet, and silences that ended.
+
+        Hold times run in event time, so that they are the same for late data: no alert fires without an observation that says so.
+        """
+        catalogue = self._rules()
+        report = self._silent(catalogue, now)
+        if self._looked_over != catalogue.key:
+            _add(report, self._run(self._unseen(catalogue), now))
+            self._looked_over = catalogue.key
+        report.notifications += self._unsilenced(now)
+        return report
+
+    def _datastreams(self) -> Iterator[Datastream]:
+        after: str | None = None
+        while page := self._registers.list_datastreams(after=after, limit=PAGE):
+            yield from page
+            after = page[-1].code
+
+    def _silent(self, catalogue: Catalogue, now: datetime) -> Report:
+        report = Report()
+        if not catalogue.by_clock:
+            return report
+        datastreams = list(self._datastreams())
+        statuses = self._registers.datastream_statuses(
+            [item.datastream_id for item in datastreams if item.datastream_id is not None]
+        )
+        read_seq = self._store.current_seq()
+        audience = self._audience(now)
+        for rule in catalogue.by_clock:
+            found = [
+                self._replay.arrivals(rule, station, arrivals, now, read_seq)
+                for station, arrivals in self._stations_of(rule, datastreams, statuses)
+            ]
+            report.evaluated += len(found)
+            news = [item for item in found if self._is_news(item)]
+            for group in batched(news, GROUP):
+                self._record_silent(group, audience, report)
+        return report
+
+    def _stations_of(
+        self, rule: Rule, datastreams: Sequence[Datastream], statuses: Mapping[int, Any]
+    ) -> Iterator[tuple[Station, list[Arrival]]]:
+        scope = definition_of(rule).scope
+        arrivals: dict[str, list[Arrival]] = {}
+        stations: dict[str, Station] = {}
+        for datastream in datastreams:
+            station = stations.get(datastream.station) or self._registers.station(datastream.station)
+            if station is None or not scope.admits(datastream, station):
+                continue
+            stations[station.code] = station
+            status = statuses.get(datastream.datastream_id or 0)
+            arrivals.setdefault(station.code, []).append(Arrival(datastream, status.last_time if status else None))
+        yield from ((stations[code], arrivals[code]) for code in sorted(arrivals))
+
+    def _is_news(self, found: Found) -> bool:
+        """Would the verdict differ from what this process wrote last? An optimisation: the first look after a start is always news."""
+        key = RuleKey(found.context.rule.code, found.context.station.code)
+        said = (found.evaluation.verdict, found.evaluation.level, found.evaluation.reason)
+        if self._said.get(key) == said:
+            return False
+        self._said[key] = said
+        return True
+
+    def _record_silent(self, group: Sequence[Found], audience: Audience, report: Report) -> None:
+        keys = [RuleKey(found.context.rule.code, found.context.station.code) for found in group]
+        try:
+            with self._store.transaction(keys) as tx:
+                for found in group:
+                    status = MessageStatus(found.definition.status)
+                    about = About(found.context.rule, found.context.station, None, found.context.station.code, status)
+                    self._record_judged(tx, about, found, audience, report)
+                    report.cannot_tell += found.evaluation.verdict is Verdict.CANNOT_TELL
+                tx.put_states([found.state(found.context.station.code) for found in group])
+        except BaseException:
+            for key in keys:  # nothing was written: look again at the next tick
+                self._said.pop(key, None)
+            raise
+
+    def _unseen(self, catalogue: Catalogue) -> list[_Task]:
+        """Return every scope that the newest version of a rule has not been evaluated on."""
+        seen = {
+            (state.key, state.rule_version)
+            for rule in catalogue.by_data
+            for state in self._store.rule_states(rule_code=rule.code)
+        }
+        tasks = []
+        for datastream in self._datastreams():
+            station = self._registers.station(datastream.station)
+            if station is None:
+                continue
+            for rule in catalogue.about(datastream, station):
+                if (RuleKey(rule.code, datastream.code), rule.version) not in seen:
+                    tasks.append(_Task(rule, station, datastream, _BEGINNING))
+        return tasks
+
+    def _unsilenced(self, now: datetime) -> int:
+        """Send what a silence held back and that still fires when the silence is over."""
+        if not self._store.silences():
+            return 0
+        audience, sent = self._audience(now), 0
+        alerts, _ = self._store.list_alerts(AlertFilter(states=(AlertState.FIRING,)), limit=PAGE)
+        for listed in alerts:
+            if "suppressed" not in listed.memory or listed.alert_id is None:
+                continue
+            with self._store.transaction([listed.key]) as tx:
+                alert = tx.alert(listed.alert_id)
+                if alert.state is AlertState.FIRING and "suppressed" in alert.memory:
+                    sent += self._deliver_current(tx, self._about_alert(alert), alert, audience, now)
+        return sent
+
+    def _deliver_current(self, tx: AlertTransaction, about: About, alert: AlertRecord, audience: Audience, now: datetime) -> int:
+        messages = tx.cap_of(alert.alert_id or 0)
+        if not messages or self._recorder.is_silenced(about, alert, audience, now):
+            return 0
+        sent, memory = self._recorder.deliver(tx, about, alert, messages[-1], audience, now)
+        if memory != alert.memory:
+            tx.update_alert(replace(alert, memory=memory))
+        return sent
+
+    # --- people -------------------------------------------------------------------------------------------------
+
+    def acknowledge(self, alert: int | str, who: str, note: str | None, now: datetime) -> AlertRecord:
+        """Note that a named person has seen an alert; a second acknowledgement changes nothing.
+
+        Raises
+        ------
+        InputError
+            When nobody is named.
+        NotFoundError
+            When there is no such alert.
+        """
+        found = self._named(alert, who)
+        with self._store.transaction([found.key]) as tx:
+            current = tx.alert(found.alert_id or 0)
+            if current.acknowledged_at is not None:
+                return current
+            after = replace(current, acknowledged_by=who, acknowledged_at=now, acknowledged_note=note, updated_at=now)
+            stored = tx.update_alert(after)
+            tx.add_transition(self._recorder.note(stored, Turn(now, now, who, note or "acknowledged", "acknowledged")))
+            return stored
+
+    def confirm(self, alert: int | str, who: str, note: str | None, now: datetime) -> AlertRecord:
+        """Confirm an alert as it stands: what waited for a person goes out. ConflictError where nothing waits."""
+        return self._decide(alert, who, note, now, Confirmation.CONFIRMED)
+
+    def reject(self, alert: int | str, who: str, note: str | None, now: datetime) -> AlertRecord:
+        """Call an alert false: it is resolved, and cancelled where it was issued. ConflictError where nothing waits."""
+        return self._decide(alert, who, note, now, Confirmation.REJECTED)
+
+    def _decide(self, alert: int | str, who: str, note: str | None, now: datetime, decision: Confirmation) -> AlertRecord:
+        found = self._named(alert, who)
+        audience = self._audience(now)
+        with self._store.transaction([found.key]) as tx:
+            current = tx.alert(found.alert_id or 0)
+            if current.confirmation is decision:
+                return current
+            if not _decidable(current, decision):
+                raise ConflictError(f"alert {current.identifier} waits for nobody's decision.", remedy="reload the alert")
+            about = self._about_alert(current)
+            episode = episode_from_json(current.evidence["episode"])
+            name = "confirmed_level" if decision is Confirmation.CONFIRMED else "rejected_level"
+            memory = {**current.memory, "confirmed_level": 0, "rejected_level": 0, name: int(max(episode.level, episode.held))}
+            decided = replace(current, memory=memory, confirmed_by=who, confirmed_at=now)
+            turn = Turn(now, now, who, note or decision.value, decision.value)
+            stored = self._recorder.carry(tx, about, decided, episode, current.evidence, audience, turn, Report())
+            if decision is Confirmation.CONFIRMED and stored.state is AlertState.FIRING:
+                self._deliver_current(tx, about, stored, audience, now)
+            return tx.alert(stored.alert_id or 0)
+
+    def exercise(self, rule_code: str, scope: str, level: Level, who: str, now: datetime) -> AlertRecord:
+        """Open an exercise on a datastream: it goes only to receivers that ask for exercises, and never enters statistics."""
+        rule = self._store.rule(rule_code)
+        datastream = self._registers_datastream(scope)
+        station = self._registers.station(datastream.station)
+        if rule is None or station is None:
+            raise NotFoundError(f"there is no rule {rule_code}.", remedy="list the rules")
+        about = About(rule, station, datastream, f"exercise/{scope}", MessageStatus.EXERCISE)
+        episode = Episode(now, level=level, held=level, armed=level, peak=level, peak_held=level)
+        found = self._replay.judged_exercise(rule, station, datastream, level, now, self._store.current_seq())
+        evidence = judged_evidence(found.context, found.evaluation, episode, found.definition, found.read_seq)
+        with self._store.transaction([RuleKey(rule_code, about.scope)]) as tx:
+            turn = Turn(now, now, who, "exercise")
+            memory = {"confirmed_level": int(level)}
+            return self._recorder.open(tx, about, episode, evidence, self._audience(now), turn, Report(), memory)
+
+    def end_exercise(self, alert: int | str, who: str, now: datetime) -> AlertRecord:
+        """End an exercise. ConflictError where the alert is no exercise or is over."""
+        found = self._named(alert, who)
+        with self._store.transaction([found.key]) as tx:
+            current = tx.alert(found.alert_id or 0)
+            if current.status is not MessageStatus.EXERCISE or current.state is AlertState.RESOLVED:
+                raise ConflictError(f"alert {current.identifier} is no exercise that goes on.", remedy="reload the alert")
+            episode = replace(episode_from_json(current.evidence["episode"]), ended=now)
+            turn = Turn(now, now, who, "the exercise is over")
+            about = self._about_alert(current)
+            return self._recorder.carry(tx, about, current, episode, current.evidence, self._audience(now), turn, Report())
+
+    def explain(self, alert: int | str) -> dict[str, Any]:
+        """Recompute an alert from its recorded inputs and say whether it comes out the same.
+
+        Returns
+        -------
+        dict
+            `ok`, `alert`, `same`, `intact` (the recorded digest fits the recorded evidence), `recorded`, `recomputed`, `differences`.
+        """
+        found = self._stored(alert)
+        rule = self._store.rule(found.rule_code, found.rule_version)
+        if rule is None:
+            raise NotFoundError(f"there is no version {found.rule_version} of rule {found.rule_code}.")
+        about = self._about_alert(found)
+        return explain(found, about, rule, self._replay, self._observations)
+
+    def _named(self, alert: int | str, who: str) -> AlertRecord:
+        if not who.strip():
+            raise InputError("nobody is named.", remedy="name the person who decides")
+        return self._stored(alert)
+
+    def _stored(self, alert: int | str) -> AlertRecord:
+        found = self._store.find_alert(alert)
+        if found is None:
+            raise NotFoundError(f"there is no alert {alert}.", remedy="list the alerts")
+        return found
+
+    def _registers_datastream(self, code: str) -> Datastream:
+        found = self._registers.datastream(code)
+        if found is None:
+            raise NotFoundError(f"there is no datastream {code}.", remedy="list the datastreams")
+        return found
+
+    def _about_alert(self, alert: AlertRecord) -> About:
+        rule = self._store.rule(alert.rule_code, alert.rule_version)
+        station = self._registers.station(alert.station) if alert.station else None
+        if rule is None or station is None:
+            raise NotFoundError(f"rule or station of alert {alert.identifier} are gone.")
+        datastream = self._registers.datastream_by_id(alert.datastream_id) if alert.datastream_id is not None else None
+        return About(rule, station, datastream, alert.scope, alert.status)
+
+
+_BEGINNING = datetime.fromisoformat("0001-01-02T00:00:00+00:00")
+
+
+def _decidable(alert: AlertRecord, decision: Confirmation) -> bool:
+    """A confirmation must be awaited; calling an alert false is possible as long as it goes on."""
+    if alert.state is AlertState.RESOLVED or is_history(alert):
+        return False
+    return alert.confirmation is Confirmation.AWAITED or (decision is Confirmation.REJECTED and alert.state is AlertState.FIRING)
+
+
+def _when(turn: Turn, episode: Episode) -> Turn:
+    """Return the turn at the event time of the episode's newest step."""
+    return replace(turn, at=episode.ended or (episode.steps[-1].at if episode.steps else episode.onset))
+
+
+def _episode_of(found: Found, before: Episode | None) -> Episode:
+    """Return the episode of a rule without a trace: what was open goes on, moves its level, or ends."""
+    judged = found.evaluation
+    if judged.verdict is Verdict.OK:
+        if before is None:
+            raise ValueError("an episode that never was cannot end")
+        heard = judged.evidence.get("last_heard")
+        ended = max(before.onset, datetime.fromisoformat(heard)) if heard else judged.at
+        return replace(before, ended=ended)
+    onset = (
+        before.onset if before else datetime.fromisoformat(judged.evidence["onset"]) if "onset" in judged.evidence else judged.at
+    )
+    peak = max(judged.level, before.peak if before else Level.NONE)
+    return Episode(onset, level=judged.level, held=judged.level, armed=judged.level, peak=peak, peak_held=peak)
+
+
+def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Cut a sequence into groups of at most `size`."""
+    return (items[first : first + size] for first in range(0, len(items), size))
+
+
+def _add(report: Report, other: Report) -> None:
+    for name in ("evaluated", "opened", "changed", "resolved", "cancelled", "notifications", "cannot_tell", "alerts"):
+        setattr(report, name, getattr(report, name) + getattr(other, name))

@@ -1,0 +1,122 @@
+"""The evidence kept with an alert: enough to recompute it, with a digest that says whether anything was changed.
+
+This file finishes with `digest_of`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from alerts.lifecycle import Episode, Trace, episode_to_json
+from alerts.rules import Ladder
+from alerts.rules.context import Context, moment_of
+from domain.alert import Evaluation
+
+FIRST_VALUES, LAST_VALUES = 50, 150
+
+
+def traced_evidence(
+    context: Context, trace: Trace, episode: Episode, ladder: Ladder, definition: Any, read_seq: int
+) -> dict[str, Any]:
+    """Return the evidence of an episode that was found by replaying observations as of `read_seq`."""
+    rows = _rows(trace, episode)
+    shown = rows if len(rows) <= FIRST_VALUES + LAST_VALUES else np.concatenate((rows[:FIRST_VALUES], rows[-LAST_VALUES:]))
+    told = rows[~trace.blind[rows]]
+    level = episode.level or episode.held or episode.armed
+    newest = int(told[-1]) if len(told) else None
+    evidence = {
+        **_heading(context, ladder, definition, read_seq),
+        "window": {"from": _iso(trace, rows[0]), "to": _iso(trace, rows[-1])} if len(rows) else None,
+        "values": [_row(trace, int(row), context) for row in shown],
+        "values_total": len(rows),
+        "at": None if newest is None else _iso(trace, newest),
+        "value": None if newest is None else _number(trace.value[newest]),
+        "sigma": None if newest is None else _number(trace.sigma[newest]),
+        "peak_value": _peak(trace, told, above=ladder.above),
+        "level": int(level),
+        "limit": ladder.levels.get(level),
+        "reason": "" if not len(rows) else str(trace.reason[rows[-1]]),
+        "episode": episode_to_json(episode),
+    }
+    return {**evidence, "digest": digest_of(evidence)}
+
+
+def judged_evidence(context: Context, found: Evaluation, episode: Episode, definition: Any, read_seq: int) -> dict[str, Any]:
+    """Return the evidence of a rule that looks at the clock or at the newest run."""
+    evidence = {
+        **_heading(context, definition.ladder, definition, read_seq),
+        "window": {"from": episode.onset.isoformat(), "to": found.at.isoformat()},
+        "values": [],
+        "values_total": 0,
+        "at": found.at.isoformat(),
+        "value": found.value,
+        "sigma": found.sigma,
+        "peak_value": found.value,
+        "level": int(found.level),
+        "limit": found.limit,
+        "reason": found.reason,
+        "details": dict(found.evidence),
+        "episode": episode_to_json(episode),
+    }
+    return {**evidence, "digest": digest_of(evidence)}
+
+
+def _heading(context: Context, ladder: Ladder, definition: Any, read_seq: int) -> dict[str, Any]:
+    datastream = context.datastream
+    derivation = datastream.derivation if datastream is not None else None
+    rule = context.rule
+    return {
+        "rule": {"code": rule.code, "version": rule.version, "kind": rule.kind, "source": rule.source},
+        "station": context.station.code,
+        "simulated": context.station.simulated,
+        "datastream": None if datastream is None else datastream.code,
+        "datum": None if datastream is None else datastream.datum_code or (context.source.datum_code if context.source else None),
+        "frame": None if datastream is None else datastream.frame or (context.source.frame if context.source else None),
+        "method": None
+        if derivation is None
+        else {"name": derivation.method, "version": derivation.version, "parameters": dict(derivation.parameters)},
+        "quantity": definition.quantity,
+        "unit": definition.unit,
+        "direction": "above" if ladder.above else "below",
+        "limits": {level.word: limit for level, limit in sorted(ladder.levels.items())},
+        "deadband": ladder.deadband,
+        "read_seq": read_seq,
+    }
+
+
+def _rows(trace: Trace, episode: Episode) -> Any:
+    onset = np.datetime64(episode.onset.replace(tzinfo=None), "us")
+    inside = trace.time >= onset
+    if episode.ended is not None:
+        inside &= trace.time <= np.datetime64(episode.ended.replace(tzinfo=None), "us")
+    return np.flatnonzero(inside)
+
+
+def _row(trace: Trace, row: int, context: Context) -> list[Any]:
+    quality = None if context.samples is None else int(context.samples.quality[row])
+    return [_iso(trace, row), _number(trace.value[row]), _number(trace.sigma[row]), quality]
+
+
+def _peak(trace: Trace, rows: Any, *, above: bool) -> float | None:
+    if not len(rows):
+        return None
+    return _number(trace.value[rows].max() if above else trace.value[rows].min())
+
+
+def _iso(trace: Trace, row: Any) -> str:
+    return moment_of(trace.time[row]).isoformat()
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def digest_of(evidence: Mapping[str, Any]) -> str:
+    """Return the sha256 of evidence in canonical JSON (sorted keys, no spaces, UTF-8), its own digest left out."""
+    content = {name: value for name, value in evidence.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()

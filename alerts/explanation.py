@@ -1,0 +1,172 @@
+"""What people read of an alert, in Chinese and English: what, where, how much, which limit, how sure, since when, what to do, who does it.
+
+This file finishes with `describe`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from alerts.rules import definition_of
+from domain.alert import AlertState, Confirmation, MessageStatus
+from domain.alerting import AlertRecord, Rule
+from domain.model import Datastream, Station
+
+BEIJING = ZoneInfo("Asia/Shanghai")
+REASONS: dict[str, tuple[str, str]] = {
+    "interim": ("观测时段不足，速率为临时值", "the record is short, the rate is interim"),
+    "no_sigma": ("未给出中误差", "no standard error is known"),
+    "not_significant": ("超过限值的幅度在误差之内", "the excess is within its standard error"),
+    "no_usable_value": ("最新观测不可用", "the newest observation is not usable"),
+    "no_incidence_angle": (
+        "缺少入射角，视线向不能换算为沉降",
+        "no incidence angle: the line of sight says nothing of the vertical",
+    ),
+    "no_mean_rate": ("前五年数据不足", "too little data over the five years before"),
+    "no_forecast": ("没有可用的预测", "there is no forecast"),
+    "beyond_horizon": ("预测期内不会达到", "not within the horizon of the forecast"),
+    "no_limit": ("未登记限值", "no limit is registered"),
+    "no_observation": ("没有观测", "there is no observation"),
+    "no_interval_or_no_observation": ("未登记观测间隔或没有观测", "no interval is declared or nothing was ever observed"),
+    "unlike_unit": ("单位与规则不符", "the unit is unlike the rule's"),
+    "no_subsidence": ("该观测项不能换算为沉降", "the property cannot be turned into subsidence"),
+}
+_STATES = {
+    AlertState.PENDING: ("待定", "pending"),
+    AlertState.FIRING: ("持续中", "firing"),
+    AlertState.RESOLVED: ("已解除", "resolved"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """An alert in words."""
+
+    headline_zh: str
+    headline_en: str
+    text_zh: str
+    text_en: str
+
+
+def describe(
+    alert: AlertRecord, rule: Rule, station: Station | None, datastream: Datastream | None = None, *, zone: tzinfo = BEIJING
+) -> Description:
+    """Return the headline and the full explanation in both languages."""
+    words = _Words(alert, rule, station, datastream, zone)
+    return Description(words.headline_zh(), words.headline_en(), words.text_zh(), words.text_en())
+
+
+class _Words:
+    def __init__(
+        self, alert: AlertRecord, rule: Rule, station: Station | None, datastream: Datastream | None, zone: tzinfo
+    ) -> None:
+        self.alert, self.rule, self.zone = alert, rule, zone
+        self.evidence = alert.evidence
+        self.action = definition_of(rule).action
+        self.place_zh = station.name_zh if station else alert.station or alert.scope
+        self.place_en = station.name_en if station else alert.station or alert.scope
+        self.code = datastream.code if datastream else alert.scope
+
+    def amount(self) -> str:
+        value, unit = self.evidence.get("value"), self.evidence.get("unit") or ""
+        if value is None:
+            return "—"
+        sigma = self.evidence.get("sigma")
+        spread = f" ± {_figure(sigma)}" if sigma is not None else ""
+        return f"{_figure(value)}{spread} {unit}".strip()
+
+    def limit(self) -> str | None:
+        limit = self.evidence.get("limit")
+        return None if limit is None else f"{_figure(limit)} {self.evidence.get('unit') or ''}".strip()
+
+    def _mark(self) -> tuple[str, str]:
+        if self.alert.status is not MessageStatus.ACTUAL:
+            return "【演练】", "[EXERCISE] "
+        return ("【模拟】", "[SIMULATED] ") if self.evidence.get("simulated") else ("", "")
+
+    def headline_zh(self) -> str:
+        colour = f"{self.alert.level.word_zh}色" if self.alert.level else ""
+        limit = self.limit()
+        passed = f"，{'超过' if self.evidence.get('direction') != 'below' else '低于'}{colour}限值 {limit}" if limit else ""
+        over = f"（{_STATES[self.alert.state][0]}）" if self.alert.state is not AlertState.FIRING else ""
+        return f"{self._mark()[0]}{self.place_zh}：{self.rule.name_zh} {self.amount()}{passed}{over}"
+
+    def headline_en(self) -> str:
+        limit = self.limit()
+        side = "above" if self.evidence.get("direction") != "below" else "below"
+        passed = f", {side} the {self.alert.level.word} limit of {limit}" if limit else ""
+        over = f" ({_STATES[self.alert.state][1]})" if self.alert.state is not AlertState.FIRING else ""
+        return f"{self._mark()[1]}{self.place_en}: {_lower_first(self.rule.name_en)} {self.amount()}{passed}{over}"
+
+    def text_zh(self) -> str:
+        reason = _reason(self.evidence.get("reason"))[0]
+        lines = [
+            f"事项：{self.rule.name_zh}（{self.alert.level.word_zh}色，最高 {self.alert.peak_level.word_zh}色；{_STATES[self.alert.state][0]}）",
+            f"地点：{self.place_zh}（{self.code}）",
+            f"数值：{self.amount()}" + (f"；{reason}" if reason else ""),
+            f"限值：{self.limit() or '—'}；依据：{self.rule.source}（规则 {self.rule.code} 第 {self.rule.version} 版）",
+            f"可靠程度：{self._sure()[0]}",
+            f"起始：{self._time(self.alert.onset)}" + (f"；结束：{self._time(self.alert.ended)}" if self.alert.ended else ""),
+            f"方法：{self._method()[0]}",
+            f"建议措施：{self.action.text_zh}",
+            f"责任单位：{self.action.owner_zh}",
+        ]
+        return "\n".join(lines)
+
+    def text_en(self) -> str:
+        reason = _reason(self.evidence.get("reason"))[1]
+        alert = self.alert
+        lines = [
+            f"What: {self.rule.name_en} ({alert.level.word}, worst so far {alert.peak_level.word}; {_STATES[alert.state][1]})",
+            f"Where: {self.place_en} ({self.code})",
+            f"How much: {self.amount()}" + (f"; {reason}" if reason else ""),
+            f"Limit: {self.limit() or '-'}; source: {self.rule.source} (rule {self.rule.code} version {self.rule.version})",
+            f"How sure: {self._sure()[1]}",
+            f"Since: {self._time(alert.onset)}" + (f"; until {self._time(alert.ended)}" if alert.ended else ""),
+            f"Method: {self._method()[1]}",
+            f"Proposed action: {self.action.text_en}",
+            f"Who acts: {self.action.owner_en}",
+        ]
+        return "\n".join(lines)
+
+    def _sure(self) -> tuple[str, str]:
+        confirmation = self.alert.confirmation
+        person = self.alert.confirmed_by or ""
+        if confirmation is Confirmation.CONFIRMED:
+            return f"经 {person} 确认", f"confirmed by {person}"
+        if confirmation is Confirmation.REJECTED:
+            return f"经 {person} 核实为误报", f"rejected by {person}"
+        sigma = self.evidence.get("sigma")
+        spread = ("中误差未知", "no standard error")
+        if sigma is not None:
+            spread = ("中误差已知，按一倍中误差下限判定", "standard error known, judged by its bound")
+        if confirmation is Confirmation.AWAITED:
+            return f"{spread[0]}；等待人工确认", f"{spread[1]}; waits for a person to confirm"
+        return spread
+
+    def _method(self) -> tuple[str, str]:
+        method: Any = self.evidence.get("method")
+        frame = self.evidence.get("datum") or self.evidence.get("frame")
+        name = f"{method['name']} {method['version']}" if method else None
+        return (
+            (name or "直接观测") + (f"；基准 {frame}" if frame else ""),
+            (name or "direct observation") + (f"; datum or frame {frame}" if frame else ""),
+        )
+
+    def _time(self, moment: datetime) -> str:
+        return moment.astimezone(self.zone).strftime("%Y-%m-%d %H:%M %Z")
+
+
+def _figure(value: float) -> str:
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}".rstrip("0").rstrip(".") or "0"
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _reason(code: str | None) -> tuple[str, str]:
+    return REASONS.get(code or "", ("", ""))

@@ -1,0 +1,211 @@
+"""Turns an alert into the CAP message that is due, and the message into notifications. This file finishes with `payload_of`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+from typing import Any
+
+from alerts.cap import Area, Info, Message, Pair, reference, to_xml
+from alerts.explanation import BEIJING, Description, describe
+from alerts.rules import definition_of
+from domain.alert import AlertState, Confirmation, Level, MessageType
+from domain.alerting import AlertRecord, CapMessage, Rule
+from domain.errors import ConfigurationError
+from domain.model import Datastream, Disclosure, Station
+
+LIFETIME = timedelta(days=90)
+RADIUS_KM = 1.0
+ROUNDED_RADIUS_KM = 2.0
+_AUTHORITY = re.compile(r"^[0-9]{6}[0-9A-Z]{8}$")
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """Who issues.
+
+    Attributes
+    ----------
+    node
+        The node's code.
+    authority
+        14 characters of GB/T 35965.1: region (6), body (3), unit (3), extension (2).
+    sender
+        CAP sender: no spaces or commas.
+    """
+
+    node: str
+    authority: str
+    sender: str
+    name_zh: str
+    name_en: str
+    zone: tzinfo = BEIJING
+
+    def __post_init__(self) -> None:
+        if not _AUTHORITY.match(self.authority):
+            raise ConfigurationError(
+                f"the issuing authority is {self.authority!r}.",
+                remedy="state 6 digits of region, then 8 letters or digits of body, unit and extension",
+            )
+        if not self.sender or re.search(r"[\s,<&]", self.sender):
+            raise ConfigurationError(f"the CAP sender is {self.sender!r}.", remedy="state one without spaces and commas")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """An alert with what it is about."""
+
+    alert: AlertRecord
+    rule: Rule
+    station: Station | None
+    datastream: Datastream | None
+
+
+def cap_message(
+    issuer: Issuer, subject: Subject, kind: MessageType, identifier: str, earlier: Sequence[CapMessage], now: datetime
+) -> CapMessage:
+    """Return the CAP message of an alert as it stands, following every earlier one.
+
+    Raises
+    ------
+    InputError
+        When the message would break CAP 1.2.
+    """
+    alert = subject.alert
+    sent = now.replace(microsecond=0)
+    references = tuple(reference(item.sender, item.identifier, item.sent) for item in earlier)
+    words = describe(alert, subject.rule, subject.station, subject.datastream, zone=issuer.zone)
+    message = Message(
+        identifier=identifier,
+        sender=issuer.sender,
+        sent=sent,
+        status=alert.status,
+        message_type=kind,
+        infos=(_info(issuer, subject, words, "zh-CN", sent), _info(issuer, subject, words, "en", sent)),
+        restriction="长三角地面沉降联防联控成员单位 / members of the joint control network",
+        references=references,
+        note="模拟数据 simulated data" if alert.evidence.get("simulated") else None,
+    )
+    return CapMessage(
+        identifier=identifier,
+        alert_id=alert.alert_id or 0,
+        sender=issuer.sender,
+        sent=sent,
+        message_type=kind,
+        body=to_xml(message).decode(),
+        reference_list=" ".join(references),
+    )
+
+
+def _info(issuer: Issuer, subject: Subject, words: Description, language: str, sent: datetime) -> Info:
+    alert, chinese = subject.alert, language.startswith("zh")
+    action = definition_of(subject.rule).action
+    over = alert.state is AlertState.RESOLVED
+    owner, text = (action.owner_zh, action.text_zh) if chinese else (action.owner_en, action.text_en)
+    return Info(
+        language=language,
+        event=subject.rule.name_zh if chinese else subject.rule.name_en,
+        level=alert.level or Level.BLUE,
+        urgency="Past" if over else "Expected" if alert.level >= Level.ORANGE else "Future",
+        certainty="Observed" if alert.confirmation is Confirmation.CONFIRMED else "Likely",
+        headline=words.headline_zh if chinese else words.headline_en,
+        description=words.text_zh if chinese else words.text_en,
+        instruction=f"{text}（{owner}）" if chinese else f"{text} ({owner})",
+        sender_name=issuer.name_zh if chinese else issuer.name_en,
+        area=_area(subject.station, alert.scope, chinese=chinese),
+        response_types=("AllClear",) if over else ("Monitor", "Assess"),
+        categories=("Infra",) if subject.rule.kind == "silence" else ("Geo",),
+        onset=alert.onset,
+        expires=sent + LIFETIME,
+        parameters=_parameters(alert),
+    )
+
+
+def _area(station: Station | None, scope: str, *, chinese: bool) -> Area:
+    if station is None:
+        return Area(scope)
+    region = (Pair("GB/T 2260", station.region_code),) if station.region_code else ()
+    return Area(station.name_zh if chinese else station.name_en, region, circle=_circle(station))
+
+
+def _circle(station: Station) -> tuple[float, float, float] | None:
+    """Return a circle around the station; positions that are not open are rounded to a hundredth of a degree, or left out."""
+    if station.latitude_deg is None or station.longitude_deg is None or station.disclosure is Disclosure.RELATIVE:
+        return None
+    if station.disclosure is Disclosure.OPEN:
+        return station.latitude_deg, station.longitude_deg, RADIUS_KM
+    return round(station.latitude_deg, 2), round(station.longitude_deg, 2), ROUNDED_RADIUS_KM
+
+
+def _parameters(alert: AlertRecord) -> tuple[Pair, ...]:
+    """Return the evidence that goes with the message: value, sigma, unit, limit, method, datum, baseline, digest."""
+    evidence = alert.evidence
+    method: Any = evidence.get("method") or {}
+    window: Any = evidence.get("window") or {}
+    stated = {
+        "level": alert.level.word,
+        "worstLevel": alert.peak_level.word,
+        "state": alert.state.value,
+        "alertIdentifier": alert.identifier,
+        "rule": f"{alert.rule_code} version {alert.rule_version}",
+        "datastream": alert.datastream or alert.scope,
+        "quantity": evidence.get("quantity"),
+        "value": evidence.get("value"),
+        "sigma": evidence.get("sigma"),
+        "unit": evidence.get("unit"),
+        "limit": evidence.get("limit"),
+        "limitSource": (evidence.get("rule") or {}).get("source"),
+        "method": method.get("name"),
+        "methodVersion": method.get("version"),
+        "datum": evidence.get("datum"),
+        "frame": evidence.get("frame"),
+        "periodFrom": window.get("from"),
+        "periodTo": window.get("to"),
+        "baseline": (method.get("parameters") or {}).get("baseline"),
+        "readSequence": evidence.get("read_seq"),
+        "evidenceSha256": evidence.get("digest"),
+    }
+    return tuple(Pair(name, str(value)) for name, value in stated.items() if value not in (None, ""))
+
+
+def payload_of(issuer: Issuer, subject: Subject, message: CapMessage) -> dict[str, Any]:
+    """Return what a receiver gets, as plain JSON, with the CAP message inside."""
+    alert = subject.alert
+    words = describe(alert, subject.rule, subject.station, subject.datastream, zone=issuer.zone)
+    evidence: Mapping[str, Any] = alert.evidence
+    return {
+        "version": 1,
+        "node": issuer.node,
+        "message_type": message.message_type.value,
+        "identifier": message.identifier,
+        "sender": message.sender,
+        "sent": message.sent.isoformat(),
+        "references": message.reference_list.split(),
+        "status": alert.status.value,
+        "alert": {
+            "identifier": alert.identifier,
+            "rule": alert.rule_code,
+            "rule_version": alert.rule_version,
+            "scope": alert.scope,
+            "station": subject.station.code if subject.station else None,
+            "datastream": subject.datastream.code if subject.datastream else None,
+            "region": subject.station.region_code if subject.station else None,
+            "state": alert.state.value,
+            "level": alert.level.word,
+            "peak_level": alert.peak_level.word,
+            "onset": alert.onset.isoformat(),
+            "ended": alert.ended.isoformat() if alert.ended else None,
+            "confirmation": alert.confirmation.value,
+            "value": evidence.get("value"),
+            "sigma": evidence.get("sigma"),
+            "unit": evidence.get("unit"),
+            "limit": evidence.get("limit"),
+            "evidence_sha256": evidence.get("digest"),
+            "simulated": bool(evidence.get("simulated")),
+        },
+        "headline": {"zh": words.headline_zh, "en": words.headline_en},
+        "explanation": {"zh": words.text_zh, "en": words.text_en},
+        "cap": message.body,
+    }

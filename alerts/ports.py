@@ -1,0 +1,58 @@
+"""What the engine reads beside alerts: registers, arrivals and the newest runs. This file finishes with `RunReader`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from domain.licence import Limit
+from domain.model import Datastream, Station, StationEvent
+
+
+class Arrived(Protocol):
+    """When a datastream was last heard of."""
+
+    @property
+    def last_time(self) -> datetime | None:
+        """Phenomenon time of its newest observation."""
+
+
+class AlertRegisters(Protocol):
+    """Stations, datastreams, limits and events, as the engine needs them."""
+
+    def station(self, code: str) -> Station | None:
+        """Return the station, or None."""
+
+    def datastream(self, code: str) -> Datastream | None:
+        """Return the datastream, or None."""
+
+    def datastream_by_id(self, datastream_id: int) -> Datastream | None:
+        """Return the datastream, or None."""
+
+    def list_datastreams(self, *, after: str | None = None, limit: int = 100) -> Sequence[Datastream]:
+        """Return datastreams by code, those after a code."""
+
+    def datastream_statuses(self, datastream_ids: Sequence[int]) -> Mapping[int, Arrived]:
+        """Return when each datastream was last heard of; one without observations may be left out."""
+
+    def limits(self, datastream: Datastream, station: Station) -> Sequence[Limit]:
+        """Return the limits that apply to a datastream today."""
+
+    def events(self, station: str) -> Sequence[StationEvent]:
+        """Return the event log of a station."""
+
+
+class RunResult(Protocol):
+    """A stored run."""
+
+    @property
+    def result(self) -> Mapping[str, Any]:
+        """What the method said."""
+
+
+class RunReader(Protocol):
+    """The newest runs of analytics."""
+
+    def latest_runs(self, datastream_id: int) -> Mapping[str, RunResult]:
+        """Return the newest run of each method on a datastream."""

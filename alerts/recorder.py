@@ -1,0 +1,341 @@
+"""Writes what the rules found: alerts, their transitions, the CAP message that is due and the notifications, in one transaction.
+
+This file finishes with `Recorder`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from alerts.issue import Issuer, Subject, cap_message, payload_of
+from alerts.lifecycle import Episode, episode_to_json
+from alerts.matching import labels_of, silence_for, wants
+from alerts.reconcile import Aim, aim, is_history, message_due
+from alerts.rules import RULES
+from alerts.store import AlertTransaction
+from domain.alert import AlertState, Confirmation, Level, MessageStatus, MessageType, Verdict
+from domain.alerting import AlertRecord, CapMessage, Notification, Receiver, Rule, Silence, Transition
+from domain.model import Datastream, Station
+
+SYSTEM = "groundwatch"
+_HISTORY_SHOWN = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Who could be told, and what is silenced."""
+
+    receivers: Sequence[Receiver]
+    silences: Sequence[Silence]
+
+
+@dataclass(slots=True)
+class Report:
+    """What an evaluation did."""
+
+    evaluated: int = 0
+    opened: int = 0
+    changed: int = 0
+    resolved: int = 0
+    cancelled: int = 0
+    notifications: int = 0
+    cannot_tell: int = 0
+    alerts: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What an alert is about, beside its own record."""
+
+    rule: Rule
+    station: Station
+    datastream: Datastream | None
+    scope: str
+    status: MessageStatus = MessageStatus.ACTUAL
+
+    @property
+    def instrument(self) -> bool:
+        """Is it an instrument alarm, which needs no person and stays inside?"""
+        return RULES[self.rule.kind].instrument
+
+    def subject(self, alert: AlertRecord) -> Subject:
+        """Return the alert with what it is about."""
+        return Subject(alert, self.rule, self.station, self.datastream)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Who changes an alert, why, and when it happened in event time."""
+
+    now: datetime
+    at: datetime
+    actor: str = SYSTEM
+    reason: str = ""
+    kind: str | None = None
+
+
+class Recorder:
+    """Brings recorded alerts to where the evidence says they stand."""
+
+    def __init__(self, issuer: Issuer) -> None:
+        self._issuer = issuer
+
+    def open(
+        self, tx: AlertTransaction, about: About, episode: Episode, evidence: Mapping[str, Any], audience: Audience, turn: Turn,
+        report: Report, memory: Mapping[str, Any] | None = None,
+    ) -> AlertRecord:  # fmt: skip
+        """Open an alert on an episode."""
+        blank = self._blank(tx, about, episode, evidence, turn, memory or {})
+        return self._settle(tx, about, blank, episode, evidence, audience, turn, report)
+
+    def carry(
+        self, tx: AlertTransaction, about: About, alert: AlertRecord, episode: Episode, evidence: Mapping[str, Any],
+        audience: Audience, turn: Turn, report: Report,
+    ) -> AlertRecord:  # fmt: skip
+        """Bring an alert to where its episode stands now; nothing is written where nothing changed."""
+        return self._settle(tx, about, alert, episode, evidence, audience, turn, report)
+
+    def retract(
+        self, tx: AlertTransaction, about: About, alert: AlertRecord, audience: Audience, turn: Turn, report: Report
+    ) -> None:
+        """Cancel an alert whose breach never was, as the data stand now; one of an older rule version is only closed."""
+        older = alert.rule_version != about.rule.version
+        if alert.memory.get("cancelled") or (older and alert.state is AlertState.RESOLVED):
+            return
+        issued = alert.memory.get("issued")
+        kind = "rule_changed" if older else "cancelled" if issued else "lapsed"
+        after = replace(
+            alert, state=AlertState.RESOLVED, ended=alert.ended or turn.at, verdict=Verdict.OK, updated_at=turn.now,
+            confirmation=Confirmation.NOT_NEEDED if alert.confirmation is Confirmation.AWAITED else alert.confirmation,
+            memory={**alert.memory, "cancelled": not older},
+        )  # fmt: skip
+        target = Aim(AlertState.RESOLVED, after.level, after.confirmation, after.level)
+        due = message_due(target, alert.memory, instrument=about.instrument, vanished=not older)
+        report.cancelled += 1
+        self._write(tx, about, alert, after, due, audience, replace(turn, kind=kind), report)
+
+    def remember_past(
+        self, tx: AlertTransaction, about: About, episodes: Sequence[Episode], alerts: Sequence[AlertRecord],
+        evidence: Mapping[str, Any], turn: Turn,
+    ) -> None:  # fmt: skip
+        """Keep one silent record of what was over before anybody could be told: a backfill is history, not news."""
+        past = [episode for episode in episodes if episode.peak > Level.NONE]
+        known = next((alert for alert in alerts if is_history(alert)), None)
+        if not past:
+            return
+        onsets = [[episode.onset.isoformat(), episode.ended.isoformat() if episode.ended else None] for episode in past]
+        if known is not None and known.memory.get("past") == onsets[-_HISTORY_SHOWN:]:
+            return
+        peak = max(episode.peak for episode in past)
+        told = {**evidence, "episodes": [episode_to_json(item) for item in past[-_HISTORY_SHOWN:]], "episodes_total": len(past)}
+        record = known or self._blank(tx, about, past[0], told, turn, {"history": True})
+        record = replace(
+            record, state=AlertState.RESOLVED, level=peak, peak_level=peak, onset=past[0].onset, ended=past[-1].ended, evidence=told,
+            verdict=Verdict.OK, updated_at=turn.now, rule_version=about.rule.version,
+            memory={"history": True, "past": onsets[-_HISTORY_SHOWN:]},
+        )  # fmt: skip
+        stored = tx.add_alert(record) if known is None else tx.update_alert(record)
+        tx.add_transition(_transition(stored, None, replace(turn, kind="history", at=past[-1].ended or turn.at)))
+
+    def deliver(
+        self, tx: AlertTransaction, about: About, alert: AlertRecord, message: CapMessage, audience: Audience, now: datetime
+    ) -> tuple[int, Mapping[str, Any]]:
+        """Put a message into the outbox of everybody who may have it, and return how many and the alert's memory."""
+        labels = labels_of(alert, about.rule, about.station, about.datastream)
+        silence = silence_for(audience.silences, labels, now)
+        chosen = [receiver for receiver in audience.receivers if self._may_have(receiver, about, alert, labels)]
+        memory = {name: value for name, value in alert.memory.items() if name != "suppressed"}
+        if silence is not None and chosen:
+            tx.add_transition(
+                _transition(alert, alert, Turn(now, now, SYSTEM, f"silence {silence.silence_id}: {silence.reason}", "suppressed"))
+            )
+            return 0, {**memory, "suppressed": message.identifier}
+        if any(receiver.outside for receiver in chosen):
+            memory["outside"] = True
+        payload = payload_of(self._issuer, about.subject(alert), message)
+        return tx.enqueue([_notification(receiver, alert, message, payload, now) for receiver in chosen]), memory
+
+    @staticmethod
+    def note(alert: AlertRecord, turn: Turn) -> Transition:
+        """Return the transition of something that a person did and that moves nothing."""
+        return _transition(alert, alert, turn)
+
+    @staticmethod
+    def is_silenced(about: About, alert: AlertRecord, audience: Audience, now: datetime) -> bool:
+        """Does a silence hold the alert's messages back now?"""
+        return silence_for(audience.silences, labels_of(alert, about.rule, about.station, about.datastream), now) is not None
+
+    @staticmethod
+    def _may_have(receiver: Receiver, about: About, alert: AlertRecord, labels: Any) -> bool:
+        issued = alert.memory.get("issued") or {}
+        worst = max(alert.level, alert.peak_level, Level(issued.get("worst", 0)))
+        if receiver.min_level > worst or not wants(receiver, labels, alert.status):
+            return False
+        if not receiver.outside:
+            return True
+        if about.instrument:
+            return False
+        ends = alert.state is AlertState.RESOLVED
+        return bool(alert.memory.get("outside")) if ends else alert.confirmation is Confirmation.CONFIRMED
+
+    def _blank(
+        self,
+        tx: AlertTransaction,
+        about: About,
+        episode: Episode,
+        evidence: Mapping[str, Any],
+        turn: Turn,
+        memory: Mapping[str, Any],
+    ) -> AlertRecord:
+        return AlertRecord(
+            identifier=tx.free_identifier(self._issuer.authority, turn.now),
+            rule_code=about.rule.code,
+            rule_version=about.rule.version,
+            scope=about.scope,
+            state=AlertState.PENDING,
+            level=episode.armed,
+            peak_level=Level.NONE,
+            onset=episode.onset,
+            verdict=Verdict.BREACH,
+            confirmation=Confirmation.NOT_NEEDED,
+            evidence=evidence,
+            opened_at=turn.now,
+            updated_at=turn.now,
+            station=about.station.code,
+            station_id=about.station.station_id,
+            datastream=about.datastream.code if about.datastream else None,
+            datastream_id=about.datastream.datastream_id if about.datastream else None,
+            status=about.status,
+            memory=memory,
+        )
+
+    def _settle(
+        self, tx: AlertTransaction, about: About, alert: AlertRecord, episode: Episode, evidence: Mapping[str, Any],
+        audience: Audience, turn: Turn, report: Report,
+    ) -> AlertRecord:  # fmt: skip
+        memory = {name: value for name, value in alert.memory.items() if name != "cancelled"}
+        labels = labels_of(alert, about.rule, about.station, about.datastream)
+        outside = any(item.outside and wants(item, labels, alert.status) for item in audience.receivers)
+        target = aim(episode, memory, instrument=about.instrument, outside=outside)
+        after = replace(
+            alert,
+            rule_version=about.rule.version,
+            state=target.state,
+            level=target.level,
+            peak_level=max(episode.peak, target.level if target.state is not AlertState.PENDING else Level.NONE),
+            onset=episode.onset,
+            ended=episode.ended,
+            verdict=_verdict(target, episode, evidence),
+            confirmation=target.confirmation,
+            evidence=evidence,
+            updated_at=turn.now,
+            memory=memory,
+        )
+        if alert.alert_id is not None and _same(alert, after) and not turn.kind:
+            return alert
+        due = message_due(target, memory, instrument=about.instrument)
+        _count(report, alert, after)
+        return self._write(tx, about, alert if alert.alert_id is not None else None, after, due, audience, turn, report)
+
+    def _write(
+        self, tx: AlertTransaction, about: About, before: AlertRecord | None, after: AlertRecord, due: MessageType | None,
+        audience: Audience, turn: Turn, report: Report,
+    ) -> AlertRecord:  # fmt: skip
+        identifier = None
+        if due is not None:
+            identifier = after.identifier if before is None else tx.free_identifier(self._issuer.authority, turn.now)
+            worst = max(after.level, after.peak_level, Level((after.memory.get("issued") or {}).get("worst", 0)))
+            issued = {
+                "identifier": identifier,
+                "type": due.value,
+                "level": int(after.level),
+                "state": after.state.value,
+                "worst": int(worst),
+            }
+            after = replace(after, memory={**after.memory, "issued": issued})
+        stored = tx.add_alert(after) if before is None else tx.update_alert(after)
+        tx.add_transition(_transition(stored, before, turn))
+        if due is not None and identifier is not None and stored.alert_id is not None:
+            message = cap_message(self._issuer, about.subject(stored), due, identifier, tx.cap_of(stored.alert_id), turn.now)
+            tx.add_cap(message)
+            sent, memory = self.deliver(tx, about, stored, message, audience, turn.now)
+            report.notifications += sent
+            if memory != stored.memory:
+                stored = tx.update_alert(replace(stored, memory=memory))
+        report.alerts.append(stored.identifier)
+        return stored
+
+
+def _same(before: AlertRecord, after: AlertRecord) -> bool:
+    def stands(alert: AlertRecord) -> tuple[Any, ...]:
+        return (
+            alert.state, alert.level, alert.peak_level, alert.onset, alert.ended, alert.confirmation, alert.verdict, "cancelled" in alert.memory
+        )  # fmt: skip
+
+    return stands(before) == stands(after)
+
+
+def _verdict(target: Aim, episode: Episode, evidence: Mapping[str, Any]) -> Verdict:
+    if target.state is AlertState.RESOLVED and episode.ended is not None:
+        return Verdict.OK
+    unsure = episode.held > episode.level and target.state is AlertState.PENDING
+    return Verdict.CANNOT_TELL if unsure or evidence.get("reason") == "no_usable_value" else Verdict.BREACH
+
+
+def _count(report: Report, before: AlertRecord, after: AlertRecord) -> None:
+    if before.alert_id is None:
+        report.opened += 1
+    elif after.state is AlertState.RESOLVED and before.state is not AlertState.RESOLVED:
+        report.resolved += 1
+    else:
+        report.changed += 1
+
+
+def _transition(alert: AlertRecord, before: AlertRecord | None, turn: Turn) -> Transition:
+    evidence = alert.evidence
+    kept = {name: evidence.get(name) for name in ("at", "value", "sigma", "unit", "limit", "read_seq", "digest")}
+    kind = turn.kind or _step(before, alert)
+    return Transition(
+        alert_id=alert.alert_id or 0,
+        kind=kind,
+        to_state=alert.state,
+        occurred_at=turn.at,
+        recorded_at=turn.now,
+        actor=turn.actor,
+        reason=turn.reason or str(evidence.get("reason") or kind),
+        from_state=before.state if before else None,
+        from_level=before.level if before else None,
+        to_level=alert.level,
+        evidence=kept,
+    )
+
+
+def _step(before: AlertRecord | None, after: AlertRecord) -> str:
+    if before is None or (
+        before.state is AlertState.PENDING and after.state is not AlertState.RESOLVED and after.state is not before.state
+    ):
+        return {AlertState.PENDING: "pending", AlertState.FIRING: "fired", AlertState.RESOLVED: "resolved"}[after.state]
+    if after.state is not before.state:
+        if after.state is AlertState.RESOLVED:
+            return "resolved"
+        return "reopened" if before.state is AlertState.RESOLVED else "withdrawn"
+    if after.level != before.level:
+        return "raised" if after.level > before.level else "lowered"
+    return "corrected"
+
+
+def _notification(
+    receiver: Receiver, alert: AlertRecord, message: CapMessage, payload: Mapping[str, Any], now: datetime
+) -> Notification:
+    return Notification(
+        idempotency_key=f"{message.identifier}:{receiver.code}",
+        receiver_code=receiver.code,
+        message_type=message.message_type,
+        payload=payload,
+        created_at=now,
+        next_attempt_at=now,
+        alert_id=alert.alert_id,
+    )

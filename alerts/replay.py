@@ -1,0 +1,185 @@
+"""Replays a rule over stored observations in event time.
+
+Forward from the stored memory where only newer data came; over the whole record, pinned to one ledger sequence, where older data
+changed or where an alert has to change, so that what is recorded is a function of history and can be recomputed. This file finishes
+with `Replay`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from alerts.lifecycle import Episode, Folded, Trace, episode_from_json, fold
+from alerts.ports import AlertRegisters, RunReader
+from alerts.rules import RULES, Context, Ladder, definition_of
+from alerts.rules.context import Arrival, evaluation_of, moment_of
+from domain.alert import Evaluation, Level, Verdict
+from domain.alerting import Rule, RuleState
+from domain.errors import NotFoundError
+from domain.model import Datastream, Station
+from domain.ports import ObservationReader
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a rule says about a scope. `trace` and `folded` are None for a rule that is not replayed."""
+
+    context: Context
+    definition: Any
+    ladder: Ladder
+    evaluation: Evaluation
+    read_seq: int
+    trace: Trace | None = None
+    folded: Folded | None = None
+
+    def state(self, scope: str) -> RuleState:
+        """Return the state to store."""
+        found = self.evaluation
+        memory: dict[str, Any] = {}
+        if self.folded is not None and self.trace is not None:
+            memory = {"limits": limits_digest(self.ladder), "fold": self.folded.memory}
+            if len(self.trace):
+                memory["at"] = moment_of(self.trace.time[-1]).isoformat()
+        return RuleState(
+            rule_code=self.context.rule.code,
+            scope=scope,
+            rule_version=self.context.rule.version,
+            verdict=found.verdict,
+            level=found.level,
+            evaluated_at=self.context.now,
+            value=found.value,
+            reason=found.reason,
+            event_time=found.at,
+            memory=memory,
+        )
+
+
+def limits_digest(ladder: Ladder) -> str:
+    """Return what tells one set of limits from another."""
+    said = f"{sorted((int(level), limit) for level, limit in ladder.levels.items())} {ladder.above} {ladder.deadband}"
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+
+class Replay:
+    """Builds contexts and replays rules."""
+
+    def __init__(self, observations: ObservationReader, registers: AlertRegisters, runs: RunReader | None) -> None:
+        self._observations = observations
+        self._registers = registers
+        self._runs = runs
+
+    def forward(
+        self, rule: Rule, datastream: Datastream, station: Station, state: RuleState | None, changed_from: datetime, now: datetime
+    ) -> Found | None:
+        """Carry on from the stored memory; None where the whole record has to be read, or where an alert would change."""
+        at = _remembered(state, rule, changed_from)
+        if state is None or at is None:
+            return None
+        context = self._context(rule, datastream, station, now, start=at + _MICROSECOND, as_of=None)
+        definition = definition_of(rule)
+        ladder = RULES[rule.kind].ladder(definition, context)
+        if state.memory.get("limits") != limits_digest(ladder):
+            return None
+        trace = _trace(rule, definition, context)
+        memory: Mapping[str, Any] = state.memory["fold"]
+        folded = fold(trace, definition.policy, memory)
+        before = episode_from_json(memory["episode"]) if memory.get("episode") else None
+        if not len(trace) or not _unchanged(before, folded):
+            return None
+        found = Found(context, definition, ladder, evaluation_of(trace, context, ladder, definition.unit), 0, trace, folded)
+        blinded = (found.evaluation.verdict is Verdict.CANNOT_TELL) != (state.verdict is Verdict.CANNOT_TELL)
+        return None if before is not None and blinded else found
+
+    def whole(self, rule: Rule, datastream: Datastream, station: Station, now: datetime, read_seq: int) -> Found:
+        """Replay the whole record as known at `read_seq`."""
+        context = self._context(rule, datastream, station, now, start=rule.effective_from, as_of=read_seq)
+        definition = definition_of(rule)
+        ladder = RULES[rule.kind].ladder(definition, context)
+        trace = _trace(rule, definition, context)
+        evaluation = evaluation_of(trace, context, ladder, definition.unit)
+        return Found(context, definition, ladder, evaluation, read_seq, trace, fold(trace, definition.policy))
+
+    def newest_run(self, rule: Rule, datastream: Datastream, station: Station, now: datetime, read_seq: int) -> Found:
+        """Judge a rule that looks at the newest run of an analytic."""
+        source = self.source_of(datastream) or datastream
+        runs = {} if self._runs is None or source.datastream_id is None else self._runs.latest_runs(source.datastream_id)
+        context = Context(rule, now, station, datastream, source=source, runs={name: run.result for name, run in runs.items()})
+        return self.judged(context, read_seq)
+
+    def arrivals(self, rule: Rule, station: Station, arrivals: Sequence[Arrival], now: datetime, read_seq: int) -> Found:
+        """Judge a rule that looks at the clock."""
+        return self.judged(Context(rule, now, station, arrivals=arrivals), read_seq)
+
+    def judged(self, context: Context, read_seq: int) -> Found:
+        """Judge a rule without a trace."""
+        definition = definition_of(context.rule)
+        return Found(context, definition, definition.ladder, RULES[context.rule.kind].evaluate(definition, context), read_seq)
+
+    def judged_exercise(
+        self, rule: Rule, station: Station, datastream: Datastream, level: Level, now: datetime, read_seq: int
+    ) -> Found:
+        """Return what a rule would say in an exercise at a level, without looking at any observation."""
+        definition = definition_of(rule)
+        limit = definition.ladder.levels.get(level)
+        evaluation = Evaluation(Verdict.BREACH, level, now, unit=definition.unit, limit=limit, reason="exercise")
+        return Found(Context(rule, now, station, datastream), definition, definition.ladder, evaluation, read_seq)
+
+    def datastream(self, code: str) -> Datastream:
+        """Return a datastream; NotFoundError."""
+        found = self._registers.datastream(code)
+        if found is None:
+            raise NotFoundError(f"there is no datastream {code}.", remedy="list the datastreams")
+        return found
+
+    def source_of(self, datastream: Datastream | None) -> Datastream | None:
+        """Return what a derived datastream is derived from, None for an observed one."""
+        derivation = datastream.derivation if datastream is not None else None
+        if derivation is None or derivation.source_datastream_id is None:
+            return None
+        return self._registers.datastream_by_id(derivation.source_datastream_id)
+
+    def _context(
+        self, rule: Rule, datastream: Datastream, station: Station, now: datetime, *, start: datetime | None, as_of: int | None
+    ) -> Context:
+        if datastream.datastream_id is None:
+            raise ValueError("a datastream that is not stored has no observations")
+        return Context(
+            rule=rule,
+            now=now,
+            station=station,
+            datastream=datastream,
+            samples=self._observations.series(datastream.datastream_id, start, None, as_of=as_of),
+            source=self.source_of(datastream),
+            series=lambda identity, begin, end: self._observations.series(identity, begin, end, as_of=as_of),
+            limits=self._registers.limits(datastream, station),
+            events=[event for event in self._registers.events(station.code) if event.datastream in (None, datastream.code)],
+        )
+
+
+def _trace(rule: Rule, definition: Any, context: Context) -> Trace:
+    make = RULES[rule.kind].trace
+    if make is None:
+        raise TypeError(f"a rule of kind {rule.kind} is not replayed")
+    return make(definition, context)
+
+
+def _remembered(state: RuleState | None, rule: Rule, changed_from: datetime) -> datetime | None:
+    """Return up to when the memory has seen everything, or None where it is of no use."""
+    if state is None or state.rule_version != rule.version or "at" not in state.memory:
+        return None
+    at = datetime.fromisoformat(state.memory["at"])
+    return at if changed_from > at else None
+
+
+def _unchanged(before: Episode | None, folded: Folded) -> bool:
+    if any(episode.was_issued for episode in folded.closed):
+        return False
+    if before is None or folded.open is None:
+        return before is None and folded.open is None
+    return folded.open.same_as(before)

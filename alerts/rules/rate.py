@@ -1,0 +1,70 @@
+"""Kind `rate`: a derived rate against limits, where the lower 1-sigma bound must pass; an interim rate waits for a person.
+
+It differs from a threshold in its defaults alone, so it has no import of that plugin: both read the shared ladder. This file finishes
+with `evaluate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from alerts.lifecycle import Policy, Trace
+from alerts.rules.context import Context, blind_trace, evaluation_of, judged, quantity_of
+from alerts.rules.definition import Action, Ladder, Reader, Scope
+from domain.alert import Evaluation
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Definition of a rate rule."""
+
+    scope: Scope
+    ladder: Ladder
+    unit: str
+    quantity: str
+    policy: Policy
+    sigmas: float
+    action: Action
+    status: str
+
+
+def validate(definition: Mapping[str, Any], where: str) -> Rate:
+    """Return the typed definition, or raise `InputError` naming the field."""
+    reader = Reader(definition, where)
+    rule = Rate(
+        scope=reader.scope(),
+        ladder=reader.ladder(),
+        unit=reader.unit(),
+        quantity=reader.text("quantity", default="subsidence", choices=("value", "subsidence")),
+        policy=Policy(reader.duration("hold", default=Policy().hold), reader.duration("clear_hold", default=Policy().clear_hold)),
+        sigmas=reader.number("sigmas", default=1.0, least=0.0),
+        action=reader.action(),
+        status=reader.text("status", default="Actual", choices=("Actual", "Exercise")),
+    )
+    reader.finish()
+    if not rule.scope.property and not rule.scope.datastream:
+        raise reader.wrong("scope.property", "is missing.", "name the rate's datastreams, e.g. property: '*_rate_12mo'")
+    return rule
+
+
+def ladder_for(definition: Rate, context: Context) -> Ladder:
+    """Return the limits of the definition."""
+    del context
+    return definition.ladder
+
+
+def trace(definition: Rate, context: Context) -> Trace:
+    """Return what the rule says at each rate; an interim rate (quality unknown) or one without sigma is unsure."""
+    if context.samples is None:
+        raise TypeError("a rate rule needs samples")
+    values = quantity_of(context, definition.quantity, definition.unit)
+    if isinstance(values, str):
+        return blind_trace(context.samples.time, values)
+    return judged(context, definition.ladder, *values, sigmas=definition.sigmas, needs_good=True)
+
+
+def evaluate(definition: Rate, context: Context) -> Evaluation:
+    """Return what the rule says at the newest rate."""
+    return evaluation_of(trace(definition, context), context, definition.ladder, definition.unit)
