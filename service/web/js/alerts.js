@@ -9,6 +9,7 @@ import { LEVELS, now, state } from "./state.js";
 import { symbol } from "./symbols.js";
 
 const open = new Map(); // id of an alert that is unfolded -> its detail, null while it loads
+let drawn = null; // key of what the list shows
 
 /** The tiles over the page: counts by colour, what waits for a person, who is silent. */
 export function drawSummary({ onFilter, onJump }) {
@@ -36,6 +37,10 @@ export function drawAlerts({ error = null, onRetry, onStation, onChanged, onFilt
   fill(byId("alerts-filter"), state.levelFilter
     ? h("button", { type: "button", class: "chip", on: { click: () => onFilter(state.levelFilter) } }, `${word("level", state.levelFilter)} ✕`)
     : null, h("span", { class: "num" }, t("count_alerts", { n: shown.length })));
+  // A list that is drawn anew under the pointer eats clicks: it is drawn only when something has changed (or a minute has passed).
+  const key = JSON.stringify([language(), error?.status ?? null, shown, [...open.entries()], state.summary?.silent, Math.floor(now() / 60000)]);
+  if (key === drawn) return list;
+  drawn = key;
   if (error) return fill(list, failure(error, onRetry));
   if (!shown.length) return fill(list, emptyText());
   const focused = document.activeElement?.closest?.("[data-alert]")?.dataset.alert;
@@ -60,7 +65,7 @@ function row(alert, handlers) {
       h("span", { class: "alert-title" }, pick(alert.headline) || nameOf(alert, "rule_name")),
       h("span", { class: "alert-sub" },
         h("span", {}, `${word("level", alert.level_word)} · ${name}`),
-        alert.value === null || alert.value === undefined ? null : h("span", { class: "num" }, measured(alert)),
+        known(alert.value) ? h("span", { class: "num" }, measured(alert)) : null,
         h("span", { class: "num" }, t("since", { time: ago(alert.onset, now()) })))),
     h("span", { class: "alert-marks" }, marks(alert)));
   const item = h("article", { class: `alert alert-${alert.level_word}`, dataset: { alert: id, level: alert.level_word, acknowledged: String(Boolean(alert.acknowledged_at)) } }, head);
@@ -72,7 +77,7 @@ const stationName = (alert) => nameOf({ name_zh: alert.station_name_zh, name_en:
 
 function measured(alert) {
   const value = quantity(alert.value, alert.unit);
-  return alert.limit === null || alert.limit === undefined ? value : `${value} / ${t("limit")} ${quantity(alert.limit, alert.unit)}`;
+  return !known(alert.limit) ? value : `${value} / ${t("limit")} ${quantity(alert.limit, alert.unit)}`;
 }
 
 function marks(alert) {
@@ -99,19 +104,20 @@ async function toggle(alert, item, handlers) {
   open.set(id, null);
   head.setAttribute("aria-expanded", "true");
   item.append(detail(alert, null, handlers));
-  await load(alert, item, handlers);
+  await load(alert, handlers);
 }
 
-async function load(alert, item, handlers) {
+async function load(alert, handlers) {
   const id = String(alert.id);
+  // the list may have been drawn anew while the detail was on its way
+  const body = () => byId("alerts-list").querySelector(`[data-alert="${CSS.escape(id)}"] .alert-detail`);
   try {
     const full = await get(`/alerts/${code(id)}`);
     if (!open.has(id)) return;
     open.set(id, full);
-    item.querySelector(".alert-detail")?.replaceWith(detail(full, full, handlers));
+    body()?.replaceWith(detail(full, full, handlers));
   } catch (problem) {
-    const body = item.querySelector(".alert-detail");
-    if (body) fill(body, failure(problem, () => load(alert, item, handlers)));
+    if (body()) fill(body(), failure(problem, () => load(alert, handlers)));
   }
 }
 
@@ -128,65 +134,66 @@ export function forgetDetails(changed) {
 function detail(alert, full, handlers) {
   if (!full) return h("div", { class: "alert-detail" }, loading());
   const shown = { ...full, ...(alert.updated_at > full.updated_at ? alert : {}) };
+  const { text, rows } = explained(full);
   return h("div", { class: "alert-detail" },
-    h("p", { class: "explanation" }, pick(full.explanation)),
-    h("dl", { class: "facts-grid" }, facts(shown).map(([label, value]) => [h("dt", {}, label), h("dd", {}, value)])),
+    text ? h("p", { class: "explanation" }, text) : null,
+    h("dl", { class: "facts-grid" }, facts(shown, rows).map(([label, value]) => [h("dt", {}, label), h("dd", {}, value)])),
     actions(shown, handlers),
     history(full.transitions ?? []));
 }
 
-function textOf(value) {
-  if (value === null || value === undefined || value === "") return null;
-  if (typeof value === "object" && !Array.isArray(value)) return value[language()] ?? value.zh ?? value.en ?? null;
-  return String(value);
+/** The explanation as the server words it: labelled lines become a list, sentences stay a paragraph. */
+function explained(alert) {
+  const lines = pick(alert.explanation).split("\n").map((line) => line.trim()).filter(Boolean);
+  const labelled = lines.map((line) => /^([^：:]{1,24})[：:]\s*(.+)$/.exec(line));
+  if (lines.length < 4 || labelled.includes(null)) return { text: lines.join(" "), rows: null };
+  return { text: "", rows: labelled.map((match) => [match[1], match[2]]) };
 }
 
-/** Look for a fact in the evidence first, then in the rule's definition: rules are data and may carry their own words. */
-function told(alert, ...names) {
-  const definition = state.rules.get(alert.rule)?.definition ?? {};
-  for (const place of [alert.evidence ?? {}, definition, definition.parameters ?? {}]) {
-    for (const name of names) {
-      const text = textOf(place[name]) ?? textOf(place[`${name}_${language()}`]);
-      if (text) return text;
-    }
-  }
-  return null;
-}
-
-function facts(alert) {
-  const evidence = alert.evidence ?? {};
-  const sigma = evidence.sigma ?? evidence.rate_sigma ?? null;
-  const rule = state.rules.get(alert.rule);
-  const rows = [
-    [t("fact.what"), `${nameOf(alert, "rule_name")}（${alert.rule} v${alert.rule_version}）`],
-    [t("fact.where"), [stationName(alert), alert.station, alert.datastream].filter(Boolean).join(" · ")],
-  ];
-  if (alert.value !== null && alert.value !== undefined) {
-    rows.push([t("fact.value"), h("span", { class: "num" }, number(alert.value, alert.unit), sigma === null ? "" : ` ± ${number(sigma, alert.unit)}`, ` ${unitText(alert.unit)}`)]);
-  }
-  if (alert.limit !== null && alert.limit !== undefined) {
-    rows.push([t("fact.limit"), h("span", { class: "num" }, quantity(alert.limit, alert.unit))]);
-  }
-  const source = told(alert, "limit_source", "source") ?? rule?.source;
-  if (source) rows.push([t("fact.source"), source]);
-  rows.push([t("fact.sure"), certainty(alert, sigma)]);
-  rows.push([t("fact.since"), h("span", { class: "num" }, `${dateTime(alert.onset)} ${offsetText(alert.onset)}（${ago(alert.onset, now())}）`)]);
-  if (alert.ended) rows.push([t("fact.ended"), h("span", { class: "num" }, `${dateTime(alert.ended)} ${offsetText(alert.ended)}`)]);
-  rows.push([t("fact.action"), told(alert, "action", "instruction", "proposed_action") ?? t(`action.${alert.level_word}`)]);
-  rows.push([t("fact.who"), told(alert, "who", "responsible", "owner") ?? t(`who.${alert.confirmation === "awaited" ? "awaited" : "default"}`)]);
+function facts(alert, worded) {
+  const rows = worded ?? ownFacts(alert);
+  const excess = beyond(alert);
+  if (worded && excess) rows.push([t("fact.sure"), excess]);
+  if (worded) rows.push([t("fact.since"), ago(alert.onset, now())]);
   if (alert.acknowledged_at) rows.push([t("fact.acknowledged"), `${alert.acknowledged_by} · ${dateTime(alert.acknowledged_at)}${alert.acknowledged_note ? ` · ${alert.acknowledged_note}` : ""}`]);
   if (alert.confirmed_at) rows.push([word("confirmation", alert.confirmation), `${alert.confirmed_by} · ${dateTime(alert.confirmed_at)}`]);
   return rows;
 }
 
-function certainty(alert, sigma) {
-  const parts = [word("verdict", alert.verdict)];
-  if (sigma && alert.limit !== null && alert.limit !== undefined && alert.value !== null) {
-    parts.push(t("beyond_sigma", { n: number(Math.abs(alert.value - alert.limit) / sigma, "", 1) }));
+/** What, where, how much, against what, how sure, since when, what to do, who: from the alert and its rule. */
+function ownFacts(alert) {
+  const rule = state.rules.get(alert.rule);
+  const action = rule?.definition?.action ?? {};
+  const rows = [
+    [t("fact.what"), `${nameOf(alert, "rule_name")}（${alert.rule} v${alert.rule_version}）`],
+    [t("fact.where"), [stationName(alert), alert.datastream ?? alert.station].filter(Boolean).join(" · ")],
+  ];
+  if (known(alert.value)) {
+    const sigma = sigmaOf(alert);
+    rows.push([t("fact.value"), h("span", { class: "num" }, number(alert.value, alert.unit), known(sigma) ? ` ± ${number(sigma, alert.unit)}` : "", ` ${unitText(alert.unit)}`)]);
   }
-  if (alert.evidence?.interim) parts.push(t("interim_long"));
-  parts.push(word("confirmation", alert.confirmation));
-  return parts.join(" · ");
+  if (known(alert.limit)) rows.push([t("fact.limit"), h("span", { class: "num" }, quantity(alert.limit, alert.unit))]);
+  if (rule?.source) rows.push([t("fact.source"), rule.source]);
+  rows.push([t("fact.sure"), certainty(alert)]);
+  rows.push([t("fact.since"), h("span", { class: "num" }, `${dateTime(alert.onset)} ${offsetText(alert.onset)}（${ago(alert.onset, now())}）`)]);
+  if (alert.ended) rows.push([t("fact.ended"), h("span", { class: "num" }, `${dateTime(alert.ended)} ${offsetText(alert.ended)}`)]);
+  rows.push([t("fact.action"), action[`text_${language()}`] ?? t(`action.${alert.level_word}`)]);
+  rows.push([t("fact.who"), action[`owner_${language()}`] ?? t(`who.${alert.confirmation === "awaited" ? "awaited" : "default"}`)]);
+  return rows;
+}
+
+const known = (value) => value !== null && value !== undefined;
+const sigmaOf = (alert) => alert.sigma ?? alert.evidence?.sigma ?? null;
+
+function beyond(alert) {
+  const sigma = sigmaOf(alert);
+  if (!sigma || !known(alert.limit) || !known(alert.value)) return null;
+  return t("beyond_sigma", { n: number(Math.abs(alert.value - alert.limit) / sigma, "", 1) });
+}
+
+function certainty(alert) {
+  return [word("verdict", alert.verdict), beyond(alert), alert.evidence?.interim ? t("interim_long") : null, word("confirmation", alert.confirmation)]
+    .filter(Boolean).join(" · ");
 }
 
 function actions(alert, { onStation, onChanged }) {

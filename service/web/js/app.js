@@ -30,6 +30,7 @@ async function boot() {
   byId("account").addEventListener("click", accountPressed);
   byId("alerts-state").addEventListener("change", (event) => { state.alertsState = event.target.value; refreshAlerts(); });
   byId("station-find").addEventListener("change", findStation);
+  addEventListener("hashchange", openFromAddress);
   handlersForPerson.identify = identify;
   startChart();
   fill(byId("alerts-list"), loading());
@@ -84,12 +85,13 @@ async function enter(reason = t("login_to_read")) {
 async function refreshAll() {
   const [stations, regions, properties, rules] = await Promise.all([
     list("/stations"), state.regions.size ? null : list("/regions").catch(() => null),
-    state.properties ? null : list("/properties").catch(() => null), state.rules.size ? null : list("/rules").catch(() => null)]);
+    state.properties ? null : list("/properties").catch(() => null), state.rules.size || !may("read_rules") ? null : list("/rules").catch(() => null)]);
   state.stations = stations.items;
   if (regions) state.regions = new Map(regions.items.map((one) => [one.code, one]));
   if (properties) state.properties = new Map(properties.items.map((one) => [one.code, one]));
   if (rules) state.rules = new Map(rules.items.map((one) => [one.code, one]));
   await Promise.all([refreshSummary(), refreshAlerts(), refreshSilent()]);
+  drawAlerts({ ...alertHandlers, error: trouble.alerts }); // whether "no alert" is an all-clear depends on who is silent
   drawStationsEverywhere();
   drawClock();
 }
@@ -217,7 +219,8 @@ function findStation(event) {
 
 function openFromAddress() {
   const match = /^#station=(.+)$/.exec(location.hash);
-  if (match && !state.selected) select(decodeURIComponent(match[1]));
+  const wanted = match ? decodeURIComponent(match[1]) : null;
+  if (wanted && wanted !== state.selected) select(wanted);
 }
 
 function filterBy(level) {

@@ -97,7 +97,7 @@ function extent({ data, curve }) {
 function alignedData() {
   const { data, curve } = chart;
   const tables = [[data.time, data.value, data.low ?? data.time.map(() => undefined), data.high ?? data.time.map(() => undefined)]];
-  tables.push(curve ? [curve.time, curve.fitted, curve.forecast, curve.lower, curve.upper] : [[], [], [], [], []]);
+  tables.push(curve ? [curve.time, curve.fitted, curve.forecast, curve.lower, curve.upper, curve.trend.length ? curve.trend : curve.time.map(() => undefined)] : [[], [], [], [], [], []]);
   return uPlot.join(tables);
 }
 
@@ -114,6 +114,7 @@ function seriesOptions() {
     { label: "forecast", stroke: css("--fit"), width: 2, dash: [7, 5], ...thin },
     { label: "lower", stroke: css("--band-edge"), width: 1, dash: [2, 4], ...thin },
     { label: "upper", stroke: css("--band-edge"), width: 1, dash: [2, 4], ...thin },
+    { label: "trend", stroke: css("--trend"), width: 1.4, dash: [10, 3, 2, 3], ...thin },
   ];
 }
 
@@ -217,13 +218,14 @@ function drawLegend() {
   const { stream, data, curve, analysis } = chart;
   const marks = marksNow();
   const items = [
-    legendItem("line", h("b", {}, streamName(stream)), ` ${unitText(stream.unit)} · ${directionText(stream.direction)}`, stream.datum ? ` · ${stream.datum}` : "",
-      ` · ${word("resolution", data.resolution)}`),
+    legendItem("line", h("span", {}, h("b", {}, streamName(stream)), ` ${unitText(stream.unit)} · ${directionText(stream.direction)}`, stream.datum ? ` · ${stream.datum}` : "",
+      ` · ${resolutionText(stream, data.resolution)}`)),
     data.low ? legendItem("range", t("legend.range")) : null,
     data.flagged.suspect.length ? legendItem("suspect", t("legend.suspect", { n: data.flagged.suspect.length })) : null,
     data.flagged.fail.length ? legendItem("fail", t("legend.fail", { n: data.flagged.fail.length })) : null,
     data.gaps ? legendItem("gap", t("legend.gaps", { n: data.gaps })) : null,
     curve ? legendItem("fit", t("legend.fit")) : legendItem("none", t("legend.no_fit")),
+    curve?.trend.length ? legendItem("trend", t("legend.trend")) : null,
     curve?.lower.length ? legendItem("band", t("legend.band", { level: Math.round(curve.level * 100) })) : null,
     marks.events.length ? legendItem("event", t("legend.event")) : null,
     marks.findings.length ? legendItem("finding", t("legend.finding")) : null,
@@ -237,6 +239,12 @@ function drawLegend() {
       data.asOf ? t("as_of_seq", { seq: data.asOf }) : null,
       method ? t("computed_by", { method: `${method.method} ${method.version}`, time: dateTime(method.recorded_at) }) : null,
     ].filter(Boolean).join(" · ")));
+}
+
+/** Means are called means, totals totals, and a totaliser's last value just that. */
+function resolutionText(stream, resolution) {
+  if (resolution === "raw" || !["total", "totaliser"].includes(stream.value_kind)) return word("resolution", resolution);
+  return word(`resolution_${stream.value_kind}`, resolution);
 }
 
 function readout(u) {

@@ -108,6 +108,7 @@ export function curveOf(results) {
   const last = time.filter((one) => one <= start).length - 1;
   return {
     time, start, level: curve.level ?? 0.95, lower: curve.lower ?? [], upper: curve.upper ?? [],
+    trend: curve.trend ?? [],
     fitted: curve.fitted.map((one, i) => (i <= last ? one : null)),
     forecast: curve.fitted.map((one, i) => (i >= Math.max(last, 0) && start < Infinity ? one : null)),
   };

@@ -45,6 +45,7 @@ function drawLimits(u, { limits, unit }, ratio) {
     line(u.ctx, [u.bbox.left, y], [u.bbox.left + u.bbox.width, y], [6 * ratio, 4 * ratio], 1.2 * ratio);
     u.ctx.fillStyle = css("--text");
     u.ctx.textAlign = "right";
+    u.ctx.textBaseline = "bottom";
     u.ctx.fillText(`${limit.level ? word("level", limit.level) : limit.code} ${number(limit.value, unit)} ${unitText(unit)}`, u.bbox.left + u.bbox.width - 4 * ratio, y - 3 * ratio);
   }
 }
@@ -94,7 +95,7 @@ function drawEntry(u, entry, rows, ratio) {
   if (row < 0) row = rows.length;
   if (row > 2) return;
   rows[row] = x + width;
-  const top = bbox.top + (4 + row * 16) * ratio + (small ? 6 * ratio : 0);
+  const top = bbox.top + (14 + row * 16) * ratio;
   const flip = x + width > bbox.left + bbox.width;
   ctx.textAlign = flip ? "right" : "left";
   ctx.textBaseline = "top";

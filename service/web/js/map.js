@@ -133,6 +133,7 @@ function place(station) {
   else {
     entry.marker = L.marker([station.latitude_deg, station.longitude_deg], { icon, alt: words, keyboard: true, riseOnHover: true })
       .on("click", () => map.select(station.code))
+      .on("keydown", ({ originalEvent: event }) => pressed(event, station.code))
       .bindTooltip(() => tooltip(station.code), { direction: "top", offset: [0, -10] })
       .addTo(map);
     markers.set(station.code, entry);
@@ -144,6 +145,12 @@ function place(station) {
   element.setAttribute("role", "button");
   element.setAttribute("aria-label", words);
   element.title = "";
+}
+
+function pressed(event, code) {
+  if (event.key !== "Enter" && event.key !== " ") return;
+  event.preventDefault();
+  map.select(code);
 }
 
 function tooltip(code) {

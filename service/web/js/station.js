@@ -51,7 +51,16 @@ export const streamOf = (wanted) => panel.streams.find((stream) => stream.code =
 /** The one to show first: named, else the one the alert is about, else a displacement, else the first. */
 export function firstStream(wanted) {
   const own = panel.streams.filter((stream) => !stream.derived);
-  return streamOf(wanted) ?? own.find((s) => /displacement_up|height|compaction/.test(s.property)) ?? own[0] ?? panel.streams[0] ?? null;
+  return worthShowing(streamOf(wanted)) ?? own.find((s) => /displacement_up|height|compaction/.test(s.property)) ?? own[0] ?? panel.streams[0] ?? null;
+}
+
+/** A derived datastream of one or two values says less than what it was derived from. */
+function worthShowing(stream) {
+  if (!stream?.derived) return stream;
+  const source = streamOf(stream.derivation?.source);
+  if (source && (stream.status?.observations ?? 0) < 3) return source;
+  panel.showDerived = true;
+  return stream;
 }
 
 async function loadVelocities(ticket, handlers) {
@@ -140,8 +149,16 @@ function velocity(stream) {
   return [
     h("span", { class: "num strong" }, number(run.rate, unit, rateDecimals(run.rate_sigma, unit)),
       run.rate_sigma === null || run.rate_sigma === undefined ? "" : ` ± ${number(run.rate_sigma, unit, rateDecimals(run.rate_sigma, unit))}`, ` ${unitText(unit)}`),
+    recent(found),
     run.interim ? h("small", { class: "mark mark-due interim", title: t("interim_long") }, t("interim")) : h("small", {}, t("one_sigma")),
   ];
+}
+
+function recent(found) {
+  const rate = found.recent_rate?.rate ?? found.recent_rate?.value;
+  if (rate === null || rate === undefined) return null;
+  const unit = found.recent_rate.unit ?? found.rate_unit;
+  return h("small", { class: "num" }, t("last_12_months", { value: `${number(rate, unit, rateDecimals(found.recent_rate.rate_sigma, unit))} ${unitText(unit)}` }));
 }
 
 const rateDecimals = (sigma, unit) => (unit === "mm/a" ? 1 : sigma && sigma > 0 ? Math.min(4, Math.max(0, 1 - Math.floor(Math.log10(sigma)))) : 3);

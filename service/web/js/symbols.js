@@ -8,7 +8,7 @@ const SHAPES = {
   yellow: "M14 .5 27.5 14 14 27.5.5 14z",
   blue: "M2.5 2.5h23v23h-23z",
 };
-const ROUND = { ok: 7, silent: 9, unknown: 9 };
+const ROUND = { ok: 8, silent: 12, unknown: 11 };
 
 /** The symbol of a state as an svg element of `size` pixels; decorative, the words are beside it. */
 export function symbol(kind, size = 22) {

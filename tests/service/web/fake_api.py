@@ -1,0 +1,304 @@
+"""A server with the shapes of /api/v1 over `Network`, for tests of the page: real HTTP, real CSP, no database.
+
+This file finishes with `FakeApi`.
+"""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+import queue
+import threading
+from collections import defaultdict
+from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.service.web.fake_network import NOW, Network, stamp
+
+WEB = Path(__file__).resolve().parents[3] / "service" / "web"
+CSP = (
+    "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; script-src 'self'; connect-src 'self'; "
+    "frame-ancestors 'none'"
+)
+ACCOUNTS = {"wang": ("geology-2026", "王工", "supervisor"), "guest": ("guest-2026", "访客", "viewer")}
+PERMISSIONS = {"supervisor": ["read", "read_rules", "acknowledge", "confirm"], "viewer": ["read", "read_rules"]}
+
+
+class ProblemError(Exception):
+    """An answer in problem details."""
+
+    def __init__(self, status: int, code: str, detail: str = "", remedy: str = "") -> None:
+        super().__init__(detail)
+        self.status = status
+        self.body = {
+            "type": f"urn:groundwatch:problem:{code}",
+            "title": code,
+            "status": status,
+            "detail": detail,
+            "remedy": remedy,
+        }
+
+
+class FakeApi:
+    """Serve the page and a network on a free loopback port; `failures` maps a path to a status, `closed` asks for login."""
+
+    def __init__(self) -> None:
+        self.network = Network()
+        self.failures: dict[str, int] = {}
+        self.closed = False
+        self.streaming = True
+        self.requests: dict[str, int] = defaultdict(int)
+        self.posted: list[tuple[str, dict[str, Any]]] = []
+        self.listeners: list[queue.Queue[str | None]] = []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        for listener in self.listeners:
+            listener.put(None)
+        self._server.shutdown()
+        self._server.server_close()
+
+    def push(self, event: str, data: dict[str, Any]) -> None:
+        """Send a server-sent event to every open page."""
+        for listener in self.listeners:
+            listener.put(f"event: {event}\ndata: {json.dumps(data)}\n\n")
+
+    def hang_up(self) -> None:
+        """Close every event stream and refuse new ones."""
+        self.streaming = False
+        for listener in self.listeners:
+            listener.put(None)
+
+    # ------------------------------------------------------------ routes
+
+    def answer(self, method: str, path: str, query: dict[str, list[str]], body: dict[str, Any], who: str | None) -> Any:
+        """Return the JSON of one request, or raise `ProblemError`."""
+        self.requests[path] += 1
+        if path in self.failures:
+            raise ProblemError(self.failures[path], "unavailable", "the database is out of reach", "wait and try again")
+        parts = [unquote(part) for part in path.removeprefix("/api/v1/").split("/")]
+        if method == "POST":
+            self.posted.append((path, body))
+            return self._post(parts, body, who)
+        if self.closed and who is None and parts[0] != "node":
+            raise ProblemError(401, "authentication", "log in")
+        first = {name: values[0] for name, values in query.items()}
+        return self._get(parts, first)
+
+    def _get(self, parts: list[str], query: dict[str, str]) -> Any:
+        network = self.network
+        whole = {"node": lambda: network.node, "summary": network.summary, "silent": network.silent}
+        lists = {
+            "stations": lambda: list(network.stations.values()),
+            "properties": lambda: network.properties,
+            "rules": lambda: network.rules,
+            "regions": lambda: [{"code": "330424", "name_zh": "海盐县", "name_en": "Haiyan", "parent_code": "330400"}],
+            "alerts": lambda: [one for one in network.alerts.values() if query.get("state", "firing") in {one["state"], "all"}],
+            "findings": lambda: network.findings(query["datastream"]),
+            "events": lambda: network.events(query["station"]),
+        }
+        match parts:
+            case [noun] if noun in whole:
+                return whole[noun]()
+            case [noun] if noun in lists:
+                return self._page(lists[noun](), query, f"/api/v1/{noun}")
+            case ["stations", code]:
+                own = [one for one in network.datastreams.values() if one["station"] == code]
+                return {**self._known(network.stations, code), "sensors": [], "datastreams": own, "events": network.events(code)}
+            case ["alerts", number]:
+                return self._known(network.alerts, int(number))
+            case ["datastreams", code, "results"]:
+                return network.results(code, int(query.get("points", 400)))
+            case ["datastreams", _, "revisions"]:
+                return {"items": [], "next": None}
+            case ["observations"]:
+                return self._observations(query)
+        raise ProblemError(404, "not-found")
+
+    @staticmethod
+    def _known(table: dict[Any, dict[str, Any]], key: Any) -> dict[str, Any]:
+        if key not in table:
+            raise ProblemError(404, "not-found", f"{key} is not known")
+        return table[key]
+
+    @staticmethod
+    def _page(items: list[dict[str, Any]], query: dict[str, str], path: str) -> dict[str, Any]:
+        # pages are kept small, so that the page must follow `next`
+        begin = int(query.get("after", 0))
+        end = begin + min(int(query.get("limit", 100)), 4)
+        rest = "&".join(f"{name}={value}" for name, value in query.items() if name != "after")
+        following = f"http://elsewhere.invalid{path}?{rest}&after={end}" if end < len(items) else None
+        return {"items": items[begin:end], "next": following}
+
+    def _observations(self, query: dict[str, str]) -> dict[str, Any]:
+        code = query["datastream"]
+        low, high = (datetime.fromisoformat(query[name]) if name in query else None for name in ("from", "to"))
+        known = [one for one in self.network.samples(code) if (low is None or one[0] >= low) and (high is None or one[0] < high)]
+        stream = self.network.datastreams[code]
+        head = {"datastream": code, "property": stream["property"], "unit": stream["unit"], "direction": stream["direction"],
+                "from": query.get("from"), "to": query.get("to"), "as_of": 41, "next": None}  # fmt: skip
+        if len(known) <= int(query.get("points", 2000)):
+            columns = {"phenomenon_time": [stamp(one[0]) for one in known], "result": [one[1] for one in known],
+                       "quality": [one[2] for one in known], "quality_reasons": [one[3] for one in known],
+                       "sigma": [None] * len(known), "phenomenon_end": [None] * len(known)}  # fmt: skip
+            return {**head, "resolution": "raw", "columns": columns}
+        months: dict[datetime, list[float]] = defaultdict(list)
+        for time, value, _, _ in known:
+            months[time.replace(day=1, hour=0, minute=0) - timedelta(hours=8)].append(value)
+        rows = sorted(months.items())
+        columns = {"start": [stamp(start) for start, _ in rows], "n": [len(values) for _, values in rows],
+                   "mean": [sum(values) / len(values) for _, values in rows], "min": [min(values) for _, values in rows],
+                   "max": [max(values) for _, values in rows], "sum": [sum(values) for _, values in rows],
+                   "first": [values[0] for _, values in rows], "last": [values[-1] for _, values in rows]}  # fmt: skip
+        return {**head, "resolution": "1mo", "zone": "Asia/Shanghai", "columns": columns}
+
+    def me(self, who: str | None) -> dict[str, Any]:
+        """Who the token speaks for."""
+        if who is None:
+            if self.closed:
+                raise ProblemError(401, "authentication", "log in")
+            return {
+                "name": None,
+                "display_name": None,
+                "role": "viewer",
+                "anonymous": True,
+                "permissions": PERMISSIONS["viewer"],
+                "expires_at": None,
+            }
+        _, display, role = ACCOUNTS[who]
+        return {
+            "name": who,
+            "display_name": display,
+            "role": role,
+            "anonymous": False,
+            "permissions": PERMISSIONS[role],
+            "expires_at": None,
+        }
+
+    def _post(self, parts: list[str], body: dict[str, Any], who: str | None) -> Any:
+        match parts:
+            case ["login"]:
+                password, display, role = ACCOUNTS.get(body["name"], (None, None, None))
+                if password is None or password != body["password"]:
+                    raise ProblemError(401, "authentication", "name or password is wrong")
+                return {"token": body["name"], "expires_at": None, "name": body["name"], "display_name": display, "role": role,
+                        "permissions": PERMISSIONS[str(role)]}  # fmt: skip
+            case ["logout"]:
+                return None
+            case ["alerts", number, "acknowledgement"]:
+                return self._decide(
+                    int(number),
+                    who,
+                    "acknowledge",
+                    acknowledged_by=who,
+                    acknowledged_note=body.get("note"),
+                    acknowledged_at=stamp(NOW),
+                )
+            case ["alerts", number, "confirmation"]:
+                return self._decide(
+                    int(number), who, "confirm", confirmation=body["decision"], confirmed_by=who, confirmed_at=stamp(NOW)
+                )
+        raise ProblemError(404, "not-found")
+
+    def _decide(self, number: int, who: str | None, permission: str, **changes: Any) -> dict[str, Any]:
+        if who is None:
+            raise ProblemError(401, "authentication", "log in")
+        if permission not in self.me(who)["permissions"]:
+            raise ProblemError(403, "permission-denied", "the role may not")
+        alert = self._known(self.network.alerts, number)
+        alert.update(changes, updated_at=stamp(NOW))
+        return alert
+
+    # ------------------------------------------------------------ HTTP
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        api = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is http.server's
+                """Say nothing: what was asked is in `requests`."""
+
+            def do_GET(self) -> None:
+                self._run("GET")
+
+            def do_POST(self) -> None:
+                self._run("POST")
+
+            def _run(self, method: str) -> None:
+                split = urlsplit(self.path)
+                body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
+                who = (self.headers.get("Authorization") or "").removeprefix("Bearer ") or None
+                if split.path == "/api/v1/stream":
+                    self._stream()
+                elif split.path == "/api/v1/me":
+                    self._json(lambda: api.me(who))
+                elif split.path.startswith("/api/v1/"):
+                    self._json(lambda: api.answer(method, split.path, parse_qs(split.query), body, who))
+                else:
+                    self._file(split.path)
+
+            def _json(self, make: Any) -> None:
+                try:
+                    status, content = 200, make()
+                except ProblemError as problem:
+                    status, content = problem.status, problem.body
+                kind = "application/json" if status == 200 else "application/problem+json"
+                self._send(status if content is not None else 204, kind, b"" if content is None else json.dumps(content).encode())
+
+            def _file(self, path: str) -> None:
+                target = WEB / "index.html" if path == "/" else (WEB / path.removeprefix("/assets/")).resolve()
+                if not target.is_relative_to(WEB) or not target.is_file():
+                    self._send(404, "text/plain", b"")
+                    return
+                kind = {".js": "text/javascript", ".geojson": "application/geo+json"}.get(target.suffix) or mimetypes.guess_type(
+                    target.name
+                )[0]
+                self._send(200, f"{kind}; charset=utf-8", target.read_bytes())
+
+            def _send(self, status: int, kind: str, content: bytes) -> None:
+                self.send_response(status)
+                for name, value in (
+                    ("Content-Type", kind),
+                    ("Content-Length", str(len(content))),
+                    ("Content-Security-Policy", CSP),
+                ):
+                    self.send_header(name, value)
+                self.send_header("X-Content-Type-Options", "nosniff")
+                self.end_headers()
+                self.wfile.write(content)
+
+            def _stream(self) -> None:
+                self.close_connection = True
+                if not api.streaming:
+                    self._send(503, "text/plain", b"")
+                    return
+                self.send_response(200)
+                self.send_header("Content-Type", "text/event-stream")
+                self.send_header("Connection", "close")
+                self.end_headers()
+                mine: queue.Queue[str | None] = queue.Queue()
+                mine.put("event: hello\ndata: {}\n\n")
+                api.listeners.append(mine)
+                while (text := mine.get()) is not None:
+                    try:
+                        self.wfile.write(text.encode())
+                        self.wfile.flush()
+                    except OSError:
+                        break
+                api.listeners.remove(mine)
+
+        return Handler
