@@ -29,7 +29,12 @@ def migrate(arguments: argparse.Namespace) -> int:
     """Bring the schema up to date and, where a folder is given, apply a city's configuration."""
     with _container(arguments) as container:
         applied: list[str] = []
-        container.migrate(lambda line: (_say(line), applied.append(line))[0])
+
+        def note(line: str) -> None:
+            applied.append(line)
+            _say(line)
+
+        container.migrate(note)
         report = _apply(container, Path(arguments.config)) if arguments.config else None
     if arguments.json:
         _print({"ok": True, "applied": applied, "configuration": report})

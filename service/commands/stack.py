@@ -149,7 +149,7 @@ def embedded(arguments: argparse.Namespace) -> int:
     home = load_settings({"home": arguments.home}).home
     if arguments.action == "url":
         addresses = stack.command_url(home)
-        answer = {"database_url": addresses.database_url, "mqtt_url": addresses.mqtt_url_with_login}
+        answer: dict[str, object] = {"database_url": addresses.database_url, "mqtt_url": addresses.mqtt_url_with_login}
     else:
         answer = {"start": stack.command_start, "stop": stack.command_stop, "status": stack.command_status}[arguments.action](
             home

@@ -1,0 +1,236 @@
+"""Who may do what: users, keys, partners and devices on the command line. Secrets are shown once, when they are made.
+
+This file finishes with `DeviceRegister`.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from domain.errors import InputError, NotFoundError
+from service.bootstrap import Container
+
+Entry = Mapping[str, Any]
+SHORTEST_PASSWORD = 10
+
+
+def _refuse_unknown(values: Mapping[str, Any], *known: str) -> None:
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise InputError(f"unknown: {', '.join(unknown)}.", remedy=f"known are {', '.join(known)}")
+
+
+def _password(values: Mapping[str, Any]) -> str | None:
+    if "password" not in values:
+        return None
+    password = str(values["password"])
+    if len(password) < SHORTEST_PASSWORD:
+        raise InputError(f"the password is shorter than {SHORTEST_PASSWORD} characters.", remedy="choose a longer one")
+    return password
+
+
+class UserRegister:
+    """Accounts of people; the code is the login name."""
+
+    FIELDS = ("display_name", "role", "password", "enabled")
+
+    def __init__(self, container: Container) -> None:
+        self.container = container
+        self.access = container.access
+
+    def all(self) -> Iterator[Entry]:
+        """Return every account, without its password's hash."""
+        for account in self.access.accounts():
+            yield {"code": account.name, "display_name": account.display_name, "role": account.role, "enabled": account.enabled}
+
+    def add(self, code: str, values: dict[str, Any]) -> Entry:
+        """Create an account; a password is drawn and shown once unless one is given."""
+        _refuse_unknown(values, *self.FIELDS)
+        if "role" not in values:
+            raise InputError("role missing.", remedy="role=viewer, operator, supervisor, analyst or admin")
+        password = _password(values) or secrets.token_urlsafe(12)
+        self.container.add_account(code, str(values.get("display_name") or code), str(values["role"]), password)
+        self._audit("add", code)
+        return {"code": code, "role": values["role"], "password": password}
+
+    def change(self, code: str, values: dict[str, Any]) -> Entry:
+        """Change name, role, password or enabled; a new role or password ends the account's sessions."""
+        from service.api.passwords import hash_password
+
+        _refuse_unknown(values, *self.FIELDS)
+        password = _password(values)
+        self.access.update_account(
+            code,
+            display_name=values.get("display_name"),
+            role=values.get("role"),
+            password_hash=None if password is None else hash_password(password),
+            enabled=values.get("enabled"),
+        )
+        self._audit("change", code)
+        return next(entry for entry in self.all() if entry["code"] == code)
+
+    def remove(self, code: str) -> Entry:
+        """Disable an account; what it did stays in its name."""
+        return self.change(code, {"enabled": False})
+
+    def _audit(self, action: str, code: str) -> None:
+        self.access.audit_append(getpass.getuser(), f"user {action}", code)
+
+
+class KeyRegister:
+    """Keys of machines; the code of a new key is the role it has, afterwards its number."""
+
+    def __init__(self, container: Container) -> None:
+        self.access = container.access
+        self.clock = container.clock
+
+    def all(self) -> Iterator[Entry]:
+        """Return every key, never the key itself."""
+        for key in self.access.keys():  # noqa: SIM118 - a repository, no mapping
+            yield {"code": str(key.key_id), **{name: value for name, value in asdict(key).items() if not name.endswith("_id")}}
+
+    def add(self, code: str, values: dict[str, Any]) -> Entry:
+        """Create a key of role `code` for account=, partner= or station=, with days= of life; it is shown once."""
+        from service.api.passwords import digest_of, new_token
+
+        _refuse_unknown(values, "account", "partner", "station", "note", "days")
+        token = new_token()
+        key_id = self.access.add_key(
+            digest_of(token),
+            token[:8],
+            code,
+            account=values.get("account"),
+            partner=values.get("partner"),
+            station=values.get("station"),
+            note=values.get("note"),
+            expires_at=self._expiry(values.get("days")),
+        )
+        self.access.audit_append(getpass.getuser(), "key add", str(key_id), {"role": code})
+        return {"code": str(key_id), "role": code, "key": token}
+
+    def _expiry(self, days: Any) -> datetime | None:
+        if days is None:
+            return None
+        if not isinstance(days, int | float) or days <= 0:
+            raise InputError(f"days cannot be {days!r}.", remedy="write a number of days, e.g. days=365")
+        return self.clock() + timedelta(days=float(days))
+
+    def change(self, code: str, values: dict[str, Any]) -> Entry:
+        """Refuse: a key is replaced, never changed."""
+        raise InputError("a key cannot be changed.", remedy="add a new key and remove the old one")
+
+    def remove(self, code: str) -> Entry:
+        """Revoke a key."""
+        if not code.isdigit():
+            raise InputError(f"{code!r} is no key's number.", remedy="groundwatch key list")
+        self.access.revoke_key(int(code), self.clock())
+        self.access.audit_append(getpass.getuser(), "key revoke", code)
+        return {"code": code, "revoked": True}
+
+
+class PartnerRegister:
+    """Partners of the joint-control network and what was agreed with them."""
+
+    def __init__(self, container: Container) -> None:
+        self.access = container.access
+
+    def all(self) -> Iterator[Entry]:
+        """Return every partner."""
+        for partner in self.access.partners():
+            yield {name: value for name, value in asdict(partner).items() if name != "partner_id"}
+
+    def add(self, code: str, values: dict[str, Any]) -> Entry:
+        """Create a partner; names, agreement and its source are needed."""
+        missing = [name for name in ("name_zh", "name_en", "agreement", "source") if name not in values]
+        if missing:
+            raise InputError(f"{', '.join(missing)} missing.", remedy="see deploy/examples/jiaxing/partners.yaml")
+        return self._store(code, values)
+
+    def change(self, code: str, values: dict[str, Any]) -> Entry:
+        """Change a partner."""
+        partner = self.access.partner(code)
+        if partner is None:
+            raise NotFoundError(f"there is no partner {code}.", remedy="groundwatch partner list")
+        stored = {name: value for name, value in asdict(partner).items() if name not in {"partner_id", "code"}}
+        return self._store(code, {**stored, **values})
+
+    def _store(self, code: str, values: Mapping[str, Any]) -> Entry:
+        _refuse_unknown(values, "name_zh", "name_en", "agreement", "source", "enabled")
+        self.access.upsert_partner(
+            code, values["name_zh"], values["name_en"], values["agreement"], values["source"], bool(values.get("enabled", True))
+        )
+        self.access.audit_append(getpass.getuser(), "partner store", code)
+        return {"code": code, **values}
+
+    def remove(self, code: str) -> Entry:
+        """Disable a partner; its keys no longer open anything."""
+        return self.change(code, {"enabled": False})
+
+
+class DeviceRegister:
+    """Devices: a broker account that may publish under its own station only, and an API key for the same station."""
+
+    def __init__(self, container: Container) -> None:
+        self.container = container
+        self.keys = KeyRegister(container)
+
+    def all(self) -> Iterator[Entry]:
+        """Return every device's account at the broker."""
+        for name, account in self._accounts().read().items():
+            yield {"code": name, "stations": list(account.stations)}
+
+    def add(self, code: str, values: dict[str, Any]) -> Entry:
+        """Give a station's device its password for MQTT and its key for HTTP, both shown once."""
+        _refuse_unknown(values, "password")
+        station = self.container.registers.station(code)
+        if station is None:
+            raise NotFoundError(f"there is no station {code}.", remedy=f"add it first: groundwatch station add {code} kind=...")
+        password = _password(values) or secrets.token_urlsafe(18)
+        self._add_to_broker(station.code, password)
+        key = self.keys.add("device", {"station": station.code, "note": "device"})
+        return {"code": station.code, "mqtt_username": station.code, "mqtt_password": password, "key": key["key"]}
+
+    def change(self, code: str, values: dict[str, Any]) -> Entry:
+        """Give a device a new MQTT password."""
+        password = _password(values)
+        if password is None:
+            raise InputError("nothing to change.", remedy="password=...")
+        self._add_to_broker(code, password)
+        return {"code": code, "mqtt_password": password}
+
+    def remove(self, code: str) -> Entry:
+        """Withdraw a device's account and keys."""
+        from service.embedded import EmbeddedStack
+
+        external = os.environ.get("GROUNDWATCH_BROKER_ACCOUNTS")
+        known = self._accounts().remove(code) if external else EmbeddedStack(self.container.settings.home).remove_device(code)
+        for key in self.container.access.keys():  # noqa: SIM118 - a repository, no mapping
+            if key.role == "device" and key.station == code and key.revoked_at is None:
+                self.container.access.revoke_key(key.key_id, self.container.clock())
+                known = True
+        if not known:
+            raise NotFoundError(f"there is no device {code}.", remedy="groundwatch device list")
+        return {"code": code, "removed": True}
+
+    def _add_to_broker(self, code: str, password: str) -> None:
+        from service.embedded import EmbeddedStack
+
+        if os.environ.get("GROUNDWATCH_BROKER_ACCOUNTS"):
+            self._accounts().add(code, password)
+        else:
+            EmbeddedStack(self.container.settings.home).add_device(code, password)
+
+    def _accounts(self) -> Any:
+        from service.embedded.accounts import AccountFiles
+        from service.embedded.home import Layout, server_account
+
+        external = os.environ.get("GROUNDWATCH_BROKER_ACCOUNTS")
+        directory = Path(external) if external else Layout.of(self.container.settings.home).broker
+        return AccountFiles(directory, server_account())
