@@ -150,7 +150,7 @@ def generalised_least_squares(grid: Grid, model: NoiseModel) -> GlsFit:
     columns = np.zeros((n, p + 1))
     columns[grid.occupied, :p] = grid.design
     columns[grid.occupied, p] = grid.values
-    length = 3 * n if grid.missing.size else n
+    length = 2 * n if grid.missing.size else n
     _, inverse, log_first = model.filters(length)
     whitened = apply_filter(inverse[:n], columns)
     normal = whitened.T @ whitened
@@ -204,7 +204,7 @@ def conditional_series(grid: Grid, model: NoiseModel) -> Floats:
     columns[grid.occupied, -1] = grid.values
     if not grid.missing.size:
         return columns
-    inverse = model.filters(3 * grid.n)[1]
+    inverse = model.filters(2 * grid.n)[1]
     near = inverse[: grid.n]
     cross = apply_transposed(near, apply_filter(near, columns))[grid.missing]
     if grid.missing.size <= 2 * MAX_MISSING:

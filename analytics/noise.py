@@ -96,7 +96,7 @@ class NoiseModel:
 
     def inverse_spectrum_covariance(self, n: int) -> Floats:
         """First n lags of the inverse Fourier transform of 1 / S for unit scale."""
-        size = next_fast_len(4 * n, real=True)
+        size = next_fast_len(_spectrum_size(n), real=True)
         omega = 2.0 * np.pi * np.arange(size // 2 + 1) / size
         if self.name == "white":
             density = np.ones(omega.size)
@@ -109,6 +109,11 @@ class NoiseModel:
                 mixture = np.abs(_sum_response(self.white_share, self.index, omega)) ** 2
             return np.asarray(irfft(high_pass / mixture, size)[:n], dtype=np.float64)
         return np.asarray(irfft(1.0 / density, size)[:n], dtype=np.float64)
+
+
+def _spectrum_size(n: int) -> int:
+    """Points of the spectrum from which n coefficients are taken; more, so that little is aliased."""
+    return max(3 * n, 8192)
 
 
 def fractional_filter(order: float, n: int) -> Floats:
@@ -125,7 +130,7 @@ def fractional_filter(order: float, n: int) -> Floats:
 
 def _minimum_phase(white_share: float, index: float, n: int) -> tuple[Floats, Floats, float]:
     """Factor w |1-z|^k + (1-w) into g g*, and return g, 1/g and log g[0]."""
-    size = next_fast_len(4 * n, real=True)
+    size = next_fast_len(_spectrum_size(n), real=True)
     omega = 2.0 * np.pi * np.arange(size // 2 + 1) / size
     spectrum = white_share * (2.0 * np.sin(omega / 2.0)) ** index + (1.0 - white_share)
     cepstrum = irfft(np.log(np.maximum(spectrum, _MIN_POWER_SHARE)), size)
@@ -146,7 +151,7 @@ def _sum_response(white_share: float, index: float, omega: Floats) -> NDArray[np
 
 def _sum_phase(white_share: float, index: float, n: int) -> tuple[Floats, Floats, float]:
     """As :func:`_minimum_phase` for filters that are added before squaring."""
-    size = next_fast_len(4 * n, real=True)
+    size = next_fast_len(_spectrum_size(n), real=True)
     omega = 2.0 * np.pi * np.arange(size // 2 + 1) / size
     response = _sum_response(white_share, index, omega)
     forward = irfft(response, size)[:n]

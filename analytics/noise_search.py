@@ -7,7 +7,7 @@ holds that search.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -57,7 +57,7 @@ def _search_one(grid: Grid, build: Callable[[Floats], NoiseModel], low: float, h
     def cost(x: float) -> float:
         return -generalised_least_squares(grid, build(np.array([x]))).noise.log_likelihood
 
-    found = minimize_scalar(cost, bounds=(low, high), method="bounded", options={"xatol": 0.02})
+    found = minimize_scalar(cost, bounds=(low, high), method="bounded", options={"xatol": 0.05})
     return build(np.array([found.x]))
 
 
@@ -70,12 +70,12 @@ def _search_power_law(grid: Grid, build: Callable[[Floats], NoiseModel], start: 
     share = min(max(start.white_share, 0.02), 0.999)
     origin = np.array([np.log(share / (1.0 - share)), _index_to_logit(start.index)])
     simplex = np.vstack((origin, origin + np.array([0.8, 0.0]), origin + np.array([0.4, 0.6])))
-    options = {"initial_simplex": simplex, "xatol": 0.01, "fatol": 0.005, "maxfev": 90}
+    options = {"initial_simplex": simplex, "xatol": 0.03, "fatol": 0.02, "maxfev": 60}
     found = minimize(cost, origin, method="Nelder-Mead", options=options)
     return build(found.x)
 
 
-def estimate_noise(grid: Grid, candidates: tuple[str, ...] = MODEL_NAMES) -> list[NoiseModel]:
+def estimate_noise(grid: Grid, candidates: tuple[str, ...] = MODEL_NAMES, known: Sequence[NoiseModel] = ()) -> list[NoiseModel]:
     """Fit each candidate by restricted maximum likelihood; best BIC first.
 
     Parameters
@@ -85,6 +85,8 @@ def estimate_noise(grid: Grid, candidates: tuple[str, ...] = MODEL_NAMES) -> lis
         `MAX_MISSING` missing ones; the fit itself always uses every sample.
     candidates : tuple of str
         Names out of `MODEL_NAMES`.
+    known : sequence of NoiseModel
+        Shapes that were searched for on the same grid already and are not searched for again.
 
     Returns
     -------
@@ -95,21 +97,22 @@ def estimate_noise(grid: Grid, candidates: tuple[str, ...] = MODEL_NAMES) -> lis
     used = _without_dead_columns(window)
     if used.n_observed < used.design.shape[1] + 4:
         return [generalised_least_squares(used, _model_white(np.empty(0))).noise]
-    shapes: list[NoiseModel] = []
-    if "white" in candidates:
-        shapes.append(_model_white(np.empty(0)))
-    if "ar1" in candidates:
-        shapes.append(_search_one(used, _model_ar1, -1.0, 3.8))
-    if set(candidates) & {"flicker_white", "powerlaw_white", "powerlaw_sum"}:
-        start = _search_one(used, _model_flicker, -9.0, 12.0)
-        if "flicker_white" in candidates:
-            shapes.append(start)
-        if "powerlaw_white" in candidates:
-            start = _search_power_law(used, _model_power_law, start)
-            shapes.append(start)
-        if "powerlaw_sum" in candidates:
-            shapes.append(_search_power_law(used, _model_power_law_sum, start))
-    fitted = [generalised_least_squares(used, shape).noise for shape in shapes]
+    shapes = {model.name: model for model in known if model.name in candidates}
+    wanted = [name for name in candidates if name not in shapes]
+    if "white" in wanted:
+        shapes["white"] = _model_white(np.empty(0))
+    if "ar1" in wanted:
+        shapes["ar1"] = _search_one(used, _model_ar1, -1.0, 3.8)
+    if set(wanted) & {"flicker_white", "powerlaw_white", "powerlaw_sum"}:
+        start = shapes.get("powerlaw_white") or shapes.get("flicker_white")
+        start = start or _search_one(used, _model_flicker, -9.0, 12.0)
+        if "flicker_white" in wanted:
+            shapes["flicker_white"] = start
+        if "powerlaw_white" in wanted:
+            start = shapes["powerlaw_white"] = _search_power_law(used, _model_power_law, start)
+        if "powerlaw_sum" in wanted:
+            shapes["powerlaw_sum"] = _search_power_law(used, _model_power_law_sum, start)
+    fitted = [generalised_least_squares(used, shape).noise for shape in shapes.values()]
     return sorted(fitted, key=lambda model: model.bic)
 
 

@@ -102,6 +102,14 @@ def _interval(statistic: Floats, best: int) -> tuple[int, int]:
     return low, high
 
 
+@dataclass(frozen=True)
+class StepSearch:
+    """Outcome of a search: the steps, and the noise shapes of the trajectory without any of them."""
+
+    steps: tuple[DetectedStep, ...]
+    noise: tuple[NoiseModel, ...]
+
+
 def detect_steps(
     years: Floats,
     values: Floats,
@@ -133,18 +141,34 @@ def detect_steps(
     list of DetectedStep
         In time order; empty for records shorter than four times the margin.
     """
+    return list(search_steps(years, values, model, limit, margin, separation, most).steps)
+
+
+def search_steps(
+    years: Floats,
+    values: Floats,
+    model: TrajectoryModel,
+    limit: float = STEP_LIMIT,
+    margin: int = 15,
+    separation: int = 30,
+    most: int = 20,
+) -> StepSearch:
+    """As :func:`detect_steps`, with the noise that was estimated before any step was added."""
     if years.size < max(4 * margin, 60):
-        return []
+        return StepSearch((), ())
     known: list[float] = list(model.steps)
     found: list[float] = []
     level = float(np.median(values))
     noise: NoiseModel | None = None
     stale = True
+    first: tuple[NoiseModel, ...] = ()
     while len(found) < most:
         current = replace(model, steps=tuple(sorted(known + found)))
         grid = lay_on_grid(years, current.design(years), values - level)
         if noise is None or stale:
-            noise = estimate_noise(grid, _SEARCH_MODELS)[0]
+            tried = estimate_noise(grid, _SEARCH_MODELS)
+            first = first or tuple(tried)
+            noise = tried[0]
             fresh = True
         else:
             fresh = False
@@ -157,7 +181,7 @@ def detect_steps(
             continue
         found.append(_first_year_at(grid, years, best))
         stale = False
-    return _confirm(years, values - level, model, sorted(found), limit)
+    return StepSearch(tuple(_confirm(years, values - level, model, sorted(found), limit)), first)
 
 
 def _first_year_at(grid: Grid, years: Floats, cell: int) -> float:

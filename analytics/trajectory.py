@@ -183,6 +183,7 @@ def fit_trajectory(
     model: TrajectoryModel,
     candidates: tuple[str, ...] = MODEL_NAMES,
     noise: NoiseModel | None = None,
+    known: Sequence[NoiseModel] = (),
 ) -> TrajectoryFit:
     """Fit a trajectory by generalised least squares under the noise model with the best BIC.
 
@@ -196,6 +197,8 @@ def fit_trajectory(
         Noise models to choose from.
     noise : NoiseModel, optional
         A known noise shape instead of the search.
+    known : sequence of NoiseModel
+        Shapes already searched for on the same samples and model.
 
     Returns
     -------
@@ -212,7 +215,7 @@ def fit_trajectory(
     """
     level = float(np.median(values))
     grid = lay_on_grid(years, model.design(years), values - level)
-    tried = [noise] if noise is not None else estimate_noise(grid, candidates)
+    tried = [noise] if noise is not None else estimate_noise(grid, candidates, known)
     fit = generalised_least_squares(grid, tried[0])
     return _finish(years, values, model, fit, level, tuple(tried))
 

@@ -29,7 +29,7 @@ from analytics.method import (
 )
 from analytics.midas import MidasResult, midas
 from analytics.sampling import Samples, daily, day_epochs, decimal_years, span_years, typical_interval_d
-from analytics.steps import STEP_LIMIT, DetectedStep, detect_steps
+from analytics.steps import STEP_LIMIT, DetectedStep, StepSearch, search_steps
 from analytics.trajectory import (
     SEASONAL_SPAN_A,
     TrajectoryFit,
@@ -191,15 +191,17 @@ def _fit_dense(given: Prepared, parameters: VelocityParameters) -> Prepared:
     model = choose_model(years, steps, parameters.acceleration)
     first = fit_trajectory(years, values, model, candidates=("white",))
     kept = ~outliers(first.residual)
-    detected: tuple[DetectedStep, ...] = ()
+    search = StepSearch((), ())
     if parameters.find_steps:
-        detected = tuple(detect_steps(years[kept], values[kept], model, parameters.step_limit))
+        search = search_steps(years[kept], values[kept], model, parameters.step_limit)
+    detected = search.steps
     if detected:
         model = choose_model(years, [*steps, *(step.year for step in detected)], parameters.acceleration)
     if float(np.ptp(values[kept])) == 0.0:
         fit = fit_trajectory(years[kept], values[kept], model, candidates=("white",))
     else:
-        fit = fit_trajectory(years[kept], values[kept], model, candidates=parameters.noise_models)
+        known = () if detected else search.noise
+        fit = fit_trajectory(years[kept], values[kept], model, candidates=parameters.noise_models, known=known)
     return Prepared(given.samples, years, False, fit, kept, given.logged, detected, given.midas)
 
 
