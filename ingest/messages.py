@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from ingest.mapping import Refusal, StreamResolver, Target
 from ingest.quality import CLOCK_LIMIT, flagged_rows
 from ingest.report import MessageReceipt
 
+LOG = logging.getLogger(__name__)
 _LONG_PAYLOAD_BYTES = 4096
 
 
@@ -152,14 +154,16 @@ def _commit(
         counts = store.commit(_batch(prepared, now, source_kind, actor))
     except UnavailableError:
         raise
-    except GroundWatchError as fault:
+    except Exception as fault:  # whatever one message holds must not stop the others
         if len(prepared) > 1:
             half = len(prepared) // 2
             first = _commit(store, prepared[:half], now, source_kind, actor)
             return first + _commit(store, prepared[half:], now, source_kind, actor)
         if not prepared[0].elements:
             raise
-        prepared[0].refuse_all(Rejected(0, fault.code, f"the store refuses the message: {fault}", prepared[0].message.payload))
+        code = fault.code if isinstance(fault, GroundWatchError) else "internal"
+        LOG.exception("a message on %s is refused by the store and goes to quarantine", prepared[0].message.source)
+        prepared[0].refuse_all(Rejected(0, code, f"the store refuses the message: {fault}", prepared[0].message.payload))
         counts = store.commit(_batch(prepared, now, source_kind, actor))
     return [_receipt(item, counts) for item in prepared]
 

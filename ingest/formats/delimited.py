@@ -160,7 +160,7 @@ def _times(table: Table, profile: Profile, context: ImportContext) -> tuple[Time
         time, is_date = parse_times(texts, formats, zone, where=context.filename)
     else:
         time, is_date = _times_by_zone(texts, table.column(zone_index), profile, zone, context)
-    end = np.full(len(time), NO_TIME)
+    end: TimeArray = np.full(len(time), NO_TIME)
     end_index = table.find(rule.end_column) if rule.end_column else None
     if end_index is not None:
         end, _ = parse_times(table.column(end_index), formats, zone, where=context.filename)

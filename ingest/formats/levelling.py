@@ -221,7 +221,8 @@ class _RowReader:
             return
         mark = self.cell(row, "code") or self.cell(row, "name")
         text = self.cell(row, self.role)
-        if not mark and not is_number(text):
+        filled = sum(1 for cell in row if cell.strip())
+        if not is_number(text) and (not mark or filled == 1):
             return  # a remark or signature below the table
         fault = self._append(number, row, mark, text)
         if fault is not None:

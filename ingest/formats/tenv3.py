@@ -8,6 +8,7 @@ doi 10.1029/2018EO104623). This file finishes with `parse`.
 
 from __future__ import annotations
 
+import csv
 import io
 import re
 from collections.abc import Sequence
@@ -69,7 +70,7 @@ def parse(raw: bytes, profile: Profile | None, context: ImportContext) -> Parsed
     first = int(order[0])
     parts = [_component(frame, whole, fraction, sigma, first) for _, whole, fraction, sigma in _COMPONENTS]
     n = len(time)
-    first_line = raw_line(raw, int(lines[first])).decode("ascii")
+    first_line = raw_line(raw, int(lines[first])).decode("ascii", errors="replace")
     result = np.concatenate([part[0] for part in parts])
     streams = tuple(
         _stream(station, station_in_file, code, parts[i][2], iso(time[first]), first_line, context, profile)
@@ -107,27 +108,30 @@ def _read_quickly(text: str, skip: int) -> pd.DataFrame | None:
     if width not in COLUMN_COUNTS:
         return None
     line_count = text.count("\n") + (not text.endswith("\n"))
-    numbers = [_MJD, *range(7, 17)]
+    # The last column must be a number and one beyond it empty, else a row has too few or too many columns and its values are shifted.
+    numbers = [_MJD, *range(7, 17), width - 1]
     try:
         frame = pd.read_csv(
             io.StringIO(text),
             sep=r"\s+",
             header=None,
             skiprows=skip,
-            names=list(range(width)),
-            usecols=[0, *numbers],
-            dtype={0: object} | dict.fromkeys(numbers, np.float64),
+            names=list(range(width + 1)),
+            usecols=[0, *numbers, width],
+            dtype={0: object, width: object} | dict.fromkeys(numbers, np.float64),
             index_col=False,
             skip_blank_lines=False,
             na_filter=False,
             on_bad_lines="error",
+            quoting=csv.QUOTE_NONE,
             engine="c",
         )
-    except (ValueError, TypeError, pd.errors.ParserError):
+    except (ValueError, TypeError, IndexError, pd.errors.ParserError):
         return None
     values = frame[numbers].to_numpy(dtype=np.float64)
     sound = len(frame) == line_count - skip and len(frame) > 0 and bool(np.isfinite(values).all())
-    if not sound or values[:, 0].min() <= 0 or values[:, 0].max() >= 100_000 or values[:, 8:].min() < 0:
+    sound = sound and not frame[width].fillna("").astype(bool).any()
+    if not sound or values[:, 0].min() <= 0 or values[:, 0].max() >= 100_000 or values[:, 8:11].min() < 0:
         return None
     return frame
 
@@ -208,7 +212,7 @@ def _stream(
 ) -> SourceStream:
     fields = first_line.split()
     latitude, longitude, height = (
-        (float(field) for field in fields[_LATITUDE:]) if len(fields) > _LATITUDE else (None, None, None)
+        (float(field) for field in fields[_LATITUDE:]) if len(fields) == COLUMN_COUNTS[1] else (None, None, None)
     )
     reflon = float(fields[_REFLON])
     return SourceStream(

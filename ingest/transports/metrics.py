@@ -1,0 +1,49 @@
+"""Counters of a transport, read by whoever publishes metrics. This file holds no names of any metrics library."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class IngestMetrics:
+    """What a transport has seen since it started; safe to read from any thread.
+
+    `messages_received` counts deliveries, redelivered ones too; `lag_s` is the age of the oldest message of the last commit, from its
+    receipt to its acknowledgement; `observer` is called after every change.
+    """
+
+    messages_received: int = 0
+    messages_committed: int = 0
+    messages_quarantined: int = 0
+    observations_sent: int = 0
+    batches: int = 0
+    commits_retried: int = 0
+    reconnects: int = 0
+    files_imported: int = 0
+    files_rejected: int = 0
+    queued: int = 0
+    lag_s: float = 0.0
+    is_connected: bool = False
+    observer: Callable[[IngestMetrics], None] | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def add(self, **steps: int) -> None:
+        """Add to counters."""
+        with self._lock:
+            for name, step in steps.items():
+                setattr(self, name, getattr(self, name) + step)
+        self._tell()
+
+    def put(self, **values: float | bool) -> None:
+        """Set gauges."""
+        with self._lock:
+            for name, value in values.items():
+                setattr(self, name, value)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.observer is not None:
+            self.observer(self)

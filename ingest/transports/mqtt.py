@@ -1,0 +1,342 @@
+"""MQTT: device messages in, acknowledged after the commit of their observations.
+
+QoS 1, a persistent session (MQTT 5 session expiry, or 3.1.1 without clean session) and manual acknowledgement: a message leaves the
+broker only when the database has it. While the database is out of reach nothing is acknowledged, and the broker keeps what is beyond
+the receive maximum. After a lost connection the broker sends again what was not acknowledged; the pipeline recognises what it
+has. Packet ids are reused by a new connection, so a message is acknowledged only on the connection that delivered it. This file
+finishes with `MqttIngest`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import re
+import ssl
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from domain.errors import ConfigurationError, GroundWatchError, UnavailableError
+from ingest.messages import Message
+from ingest.pipeline import Pipeline
+from ingest.report import MessageReceipt
+from ingest.transports.metrics import IngestMetrics
+
+LOG = logging.getLogger(__name__)
+OBSERVATION_TOPIC = "gw/v1/stations/+/obs"
+_TOPIC = re.compile(r"gw/v1/stations/(?P<station>[^/]+)/obs")
+_UNSUPPORTED_VERSION = 132
+_IDLE_S = 0.2
+_FIRST_RETRY_S, _LAST_RETRY_S = 0.2, 5.0
+_MAX_RECEIPTS_PER_MESSAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class MqttSettings:
+    """How to reach the broker and how much to take at once.
+
+    Attributes
+    ----------
+    url
+        `mqtt://[user:password@]host[:port]`, or `mqtts://` for TLS.
+    client_id
+        Names the session at the broker: one running process each.
+    shared_group
+        Name of a shared subscription where several processes ingest; None subscribes alone.
+    protocol
+        `5`, `3.1.1`, or `auto`: 5, and 3.1.1 when the broker refuses it.
+    receive_maximum
+        Most messages in flight without acknowledgement (MQTT 5).
+    max_batch, max_wait_s
+        A commit takes at most this many messages, or what arrives within this time of the first one.
+    """
+
+    url: str = field(repr=False)
+    client_id: str = "groundwatch-ingest"
+    shared_group: str | None = None
+    protocol: str = "auto"
+    receive_maximum: int = 4000
+    max_batch: int = 2000
+    max_wait_s: float = 0.05
+    queue_size: int = 20_000
+    session_expiry_s: int = 7 * 86400
+    keepalive_s: int = 30
+    send_receipts: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Delivery:
+    message: Message | None
+    mid: int
+    qos: int
+    connection: int
+    topic: str
+    received_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerAddress:
+    """The parts of a broker's URL."""
+
+    host: str
+    port: int
+    username: str | None
+    password: str | None = field(repr=False)
+    uses_tls: bool
+
+
+def parse_broker_url(url: str) -> BrokerAddress:
+    """Split `mqtt://user:password@host:1883`.
+
+    Raises
+    ------
+    ConfigurationError
+        When it is no such URL.
+    """
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError as fault:
+        raise ConfigurationError("the broker's URL has no valid port.", remedy="write mqtt://host:1883") from fault
+    if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname:
+        raise ConfigurationError(
+            "the broker's URL is not understood.", remedy="write mqtt://[user:password@]host[:1883] or mqtts://"
+        )
+    uses_tls = parts.scheme == "mqtts"
+    return BrokerAddress(
+        host=parts.hostname,
+        port=port or (8883 if uses_tls else 1883),
+        username=unquote(parts.username) if parts.username else None,
+        password=unquote(parts.password) if parts.password else None,
+        uses_tls=uses_tls,
+    )
+
+
+class MqttIngest:
+    """Subscribes to the devices' topics and commits what they send.
+
+    Parameters
+    ----------
+    settings
+        Broker and limits.
+    pipeline
+        Where messages go.
+    clock
+        Returns the present time (aware).
+    metrics
+        Counters to keep; made when not given.
+    """
+
+    def __init__(
+        self, settings: MqttSettings, pipeline: Pipeline, clock: Callable[[], datetime], metrics: IngestMetrics | None = None
+    ) -> None:
+        self.settings, self.pipeline, self.clock = settings, pipeline, clock
+        self.metrics = metrics or IngestMetrics()
+        self.address = parse_broker_url(settings.url)
+        self.fault: GroundWatchError | None = None
+        self._queue: queue.Queue[_Delivery] = queue.Queue(settings.queue_size)
+        self._connection = 0
+        self._connection_lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._use_5 = settings.protocol in {"auto", "5"}
+        if settings.protocol not in {"auto", "5", "3.1.1"}:
+            raise ConfigurationError(f"{settings.protocol!r} is no MQTT version.", remedy="write auto, 5 or 3.1.1")
+
+    def run(self, stop: threading.Event) -> None:
+        """Take messages until `stop` is set; connect, and connect again, as long as it takes.
+
+        Raises
+        ------
+        ConfigurationError
+            When the broker refuses the client for good (credentials).
+        """
+        self._stopping.clear()
+        while not stop.is_set():
+            client = self._client()
+            self._start(client, stop)
+            try:
+                while not stop.is_set() and self.fault is None and not self._must_fall_back(client):
+                    self._take(client, stop)
+            finally:
+                self._stopping.set()
+                client.disconnect()
+                client.loop_stop()
+                self._stopping.clear()
+            if self.fault is not None:
+                raise self.fault
+
+    def _must_fall_back(self, client: paho.Client) -> bool:
+        return not self._use_5 and client.protocol == MQTTProtocolVersion.MQTTv5
+
+    def _client(self) -> paho.Client:
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self.settings.client_id,
+            clean_session=None if self._use_5 else False,
+            protocol=MQTTProtocolVersion.MQTTv5 if self._use_5 else MQTTProtocolVersion.MQTTv311,
+            manual_ack=True,
+            reconnect_on_failure=True,
+        )
+        client.reconnect_delay_set(1, 10)
+        if self.address.username:
+            client.username_pw_set(self.address.username, self.address.password)
+        if self.address.uses_tls:
+            client.tls_set_context(ssl.create_default_context())
+        client.on_connect = self._on_connect
+        client.on_connect_fail = lambda *_: LOG.warning("the broker is out of reach; trying again")
+        client.on_disconnect = self._on_disconnect
+        client.on_message = self._on_message
+        return client
+
+    def _start(self, client: paho.Client, stop: threading.Event) -> None:
+        properties: Properties | None = None
+        extra: dict[str, Any] = {}
+        if self._use_5:
+            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+            properties.SessionExpiryInterval = self.settings.session_expiry_s
+            properties.ReceiveMaximum = self.settings.receive_maximum
+            extra = {"clean_start": False, "properties": properties}
+        while not stop.is_set():
+            try:
+                client.connect(self.address.host, self.address.port, self.settings.keepalive_s, **extra)
+            except OSError as fault:
+                LOG.warning("the broker %s:%d is out of reach (%s); trying again", self.address.host, self.address.port, fault)
+                stop.wait(1.0)
+                continue
+            client.loop_start()
+            return
+
+    def _on_connect(
+        self, client: paho.Client, userdata: Any, flags: paho.ConnectFlags, reason: ReasonCode, properties: Properties | None
+    ) -> None:
+        if reason.is_failure:
+            self._refused(client, reason)
+            return
+        topic = OBSERVATION_TOPIC
+        if self.settings.shared_group:
+            topic = f"$share/{self.settings.shared_group}/{topic}"
+        client.subscribe(topic, qos=1)
+        self.metrics.put(is_connected=True)
+        LOG.info(
+            "connected to the broker %s:%d, session %s",
+            self.address.host,
+            self.address.port,
+            "kept" if flags.session_present else "new",
+        )
+
+    def _refused(self, client: paho.Client, reason: ReasonCode) -> None:
+        if self._use_5 and self.settings.protocol == "auto" and reason.value == _UNSUPPORTED_VERSION:
+            LOG.info("the broker does not speak MQTT 5; falling back to 3.1.1")
+            self._use_5 = False
+        elif reason.value in {133, 134, 135, 138}:
+            self.fault = ConfigurationError(
+                f"the broker refuses the connection: {reason}.",
+                where=f"{self.address.host}:{self.address.port}",
+                remedy="check user name and password in GROUNDWATCH_MQTT_URL",
+            )
+        else:
+            LOG.warning("the broker refuses the connection: %s; trying again", reason)
+
+    def _on_disconnect(
+        self, client: paho.Client, userdata: Any, flags: paho.DisconnectFlags, reason: ReasonCode, properties: Properties | None
+    ) -> None:
+        # From here on what was delivered before must not be acknowledged: the next connection uses its packet ids anew.
+        with self._connection_lock:
+            self._connection += 1
+        self.metrics.put(is_connected=False)
+        if not self._stopping.is_set():
+            self.metrics.add(reconnects=1)
+            LOG.warning("the connection to the broker is lost (%s); the session is kept", reason)
+
+    def _on_message(self, client: paho.Client, userdata: Any, incoming: paho.MQTTMessage) -> None:
+        match = _TOPIC.fullmatch(incoming.topic)
+        message = Message(match["station"], bytes(incoming.payload), self.clock(), incoming.topic) if match else None
+        delivery = _Delivery(message, incoming.mid, incoming.qos, self._connection, incoming.topic, time.monotonic())
+        self.metrics.add(messages_received=1)
+        while not self._stopping.is_set():
+            try:
+                self._queue.put(delivery, timeout=_IDLE_S)
+            except queue.Full:
+                continue
+            return
+
+    def _take(self, client: paho.Client, stop: threading.Event) -> None:
+        batch = self._drain()
+        self.metrics.put(queued=self._queue.qsize())
+        if not batch:
+            return
+        receipts = self._commit([delivery.message for delivery in batch if delivery.message is not None], batch, stop)
+        if receipts is None:
+            return
+        # What came over a lost connection is committed too (the broker may have lost the session), but not acknowledged: it comes
+        # again, and is recognised.
+        with self._connection_lock:
+            for delivery in batch:
+                if delivery.connection == self._connection and delivery.qos:
+                    client.ack(delivery.mid, delivery.qos)
+        self._count(receipts, batch)
+        if self.settings.send_receipts:
+            self._publish(client, receipts)
+
+    def _drain(self) -> list[_Delivery]:
+        try:
+            batch = [self._queue.get(timeout=_IDLE_S)]
+        except queue.Empty:
+            return []
+        deadline = time.monotonic() + self.settings.max_wait_s
+        while len(batch) < self.settings.max_batch:
+            try:
+                batch.append(self._queue.get(timeout=max(0.0, deadline - time.monotonic())))
+            except queue.Empty:
+                break
+        return batch
+
+    def _commit(
+        self, messages: Sequence[Message], batch: Sequence[_Delivery], stop: threading.Event
+    ) -> list[MessageReceipt] | None:
+        """Commit, again and again while the database is out of reach; None when stopped."""
+        delay = _FIRST_RETRY_S
+        while not stop.is_set():
+            try:
+                return self.pipeline.ingest_messages(messages, self.clock())
+            except UnavailableError as fault:
+                LOG.warning("the database is out of reach (%s); %d messages stay with the broker", fault, len(batch))
+            except GroundWatchError:
+                LOG.exception("%d messages cannot be committed; they stay with the broker", len(batch))
+            self.metrics.add(commits_retried=1)
+            stop.wait(delay)
+            delay = min(delay * 2, _LAST_RETRY_S)
+        return None
+
+    def _count(self, receipts: Sequence[MessageReceipt], batch: Sequence[_Delivery]) -> None:
+        quarantined = sum(receipt.is_quarantined for receipt in receipts)
+        self.metrics.add(
+            messages_committed=len(receipts) - quarantined,
+            messages_quarantined=quarantined,
+            observations_sent=sum(receipt.observations for receipt in receipts),
+            batches=1,
+        )
+        self.metrics.put(lag_s=time.monotonic() - min(delivery.received_s for delivery in batch))
+
+    def _publish(self, client: paho.Client, receipts: Sequence[MessageReceipt]) -> None:
+        by_station: Mapping[str, list[dict[str, Any]]] = defaultdict(list)
+        for receipt in receipts:
+            by_station[receipt.station].append(receipt.to_json())
+        at = self.clock().isoformat()
+        for station, entries in by_station.items():
+            for start in range(0, len(entries), _MAX_RECEIPTS_PER_MESSAGE):
+                body = {"at": at, "committed": entries[start : start + _MAX_RECEIPTS_PER_MESSAGE]}
+                client.publish(f"gw/v1/stations/{station}/receipt", json.dumps(body, ensure_ascii=False), qos=0)
