@@ -148,8 +148,8 @@ def _check_unique(city: City, problems: Problems) -> None:
     groups: list[tuple[str, str, Iterable[str]]] = [
         ("regions.yaml", "code", (item.code for item in city.regions)),
         ("aquifers.yaml", "code", (item.code for item in city.aquifers)),
-        ("stations.yaml", "station code", (item.code.casefold() for item in city.stations)),
-        ("stations.yaml", "datastream", (item.code.casefold() for item in city.datastreams)),
+        ("stations.yaml", "station code", (item.code for item in city.stations)),
+        ("stations.yaml", "datastream", (item.code for item in city.datastreams)),
         ("stations.yaml", "sensor", (f"{item.station}:{item.code}" for item in city.sensors)),
         ("limits.yaml", "code", (item.code for item in city.limits)),
         ("licences.yaml", "code", (item.code for item in city.licences)),
@@ -160,11 +160,11 @@ def _check_unique(city: City, problems: Problems) -> None:
     for file, what, codes in groups:
         seen: set[str] = set()
         for code in codes:
-            if code in seen:
+            if code.casefold() in seen:
                 problems.add(
                     file, code, what, "is given twice.", "remove or rename one; a second datastream of a property needs a channel"
                 )
-            seen.add(code)
+            seen.add(code.casefold())
 
 
 def _named(problems: Problems, file: str, known: set[str], where: str) -> Callable[[str, str, str | None], None]:

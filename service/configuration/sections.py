@@ -1,6 +1,6 @@
 """One function a file of the folder: entries become typed values, problems are collected.
 
-This file finishes with `parse_partners`.
+This file finishes with `parse_partners` and its check of agreements.
 """
 
 from __future__ import annotations
@@ -11,16 +11,18 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from domain.alert import Level
 from domain.alerting import Receiver
 from domain.datum import DatumOffset
-from domain.errors import InputError
+from domain.errors import ConfigurationError, InputError
 from domain.licence import Licence, Limit, Region
 from domain.model import ObservedProperty, ValueKind, station_code
 from domain.units import parse_unit
 from service.configuration.city import Aquifer, NamedDatum, Node, Partner
 from service.configuration.reading import Entry, Problems, list_entries
+from service.sharing.agreement import Agreement
 
 REGION = r"[1-9][0-9]{5}"
 REGION_WORDS = 'a GB/T 2260 code of six digits in quotes, e.g. "330400"'
 COLOURS = ("blue", "yellow", "orange", "red")
+AGREEMENT_KEYS = ("datasets", "regions", "stations", "properties", "disclosure", "cadence", "acknowledge_within_h")
 RECEIVER_KINDS = ("webhook", "smtp", "mqtt")
 
 
@@ -300,6 +302,7 @@ def parse_partners(content: dict[str, Any], problems: Problems) -> list[Partner]
     refuse_unknown_tops("partners.yaml", content, ("partners",), problems)
     found = []
     for entry in entries_of("partners.yaml", content, "partners", problems):
+        _check_agreement(entry)
         found.append(
             Partner(
                 code=entry.text("code"),
@@ -312,3 +315,17 @@ def parse_partners(content: dict[str, Any], problems: Problems) -> list[Partner]
         )
         entry.finish()
     return found
+
+
+def _check_agreement(entry: Entry) -> None:
+    """A typing error in an agreement must not share more than was meant."""
+    agreement = entry.data.get("agreement")
+    if not isinstance(agreement, dict):
+        return
+    for key in agreement:
+        if key not in AGREEMENT_KEYS:
+            entry.problem(f"agreement {key}", "is an unknown key.", "known: " + ", ".join(AGREEMENT_KEYS))
+    try:
+        Agreement.read(agreement, entry.label)
+    except ConfigurationError as error:
+        entry.problem("agreement", error.what, error.remedy or "compare with deploy/examples")

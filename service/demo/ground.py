@@ -55,7 +55,8 @@ class LayerModel:
     name
         Channel of the extensometer, L1 (shallow) to L4 (deep).
     residual_mm, residual_a
-        Primary consolidation still to come on the first day, and its time constant (decades: thick clay).
+        Compression still to come on the first day, and its time constant: centuries, because fifteen years after the ban the primary
+        consolidation is over and creep (secondary compression) of the thick clays remains, nearly linear over ten years.
     elastic_mm_per_m, lag_d
         Elastic skeletal storage (mm of shortening per m of drawdown) and Terzaghi's lag of the layer.
     """
@@ -91,7 +92,7 @@ def tide_m(amplitude_m: float, hours: Array) -> Array:
 def compaction_mm(layer: LayerModel, days: Array, depth_m: Array) -> Array:
     """Return the compaction of a layer since the first day.
 
-    Residual consolidation `R (1 - exp(-t / T))` plus the elastic answer to depth to water through a first-order lag.
+    Residual compression `R (1 - exp(-t / T))` plus the elastic answer to depth to water through a first-order lag.
 
     Parameters
     ----------

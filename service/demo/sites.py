@@ -96,12 +96,12 @@ def draw_site(zone: str, grid: Array, record_days: int, first_day_of_year: float
 
 def _draw_head(aquifer: str, zone: str, rebounds: bool, rng: np.random.Generator) -> HeadModel:
     depth = {"I": (4.0, 9.0), "II": (14.0, 24.0), "III": (16.0, 26.0)}[aquifer]
-    deficit = (8.0, 12.0) if rebounds else (2.0, 6.0)
+    deficit = (14.0, 20.0) if rebounds else (4.0, 9.0)
     shallow = 0.4 if aquifer == "I" else 1.0
     return HeadModel(
         final_m=float(rng.uniform(*depth)),
         deficit_m=float(rng.uniform(*deficit)) * shallow,
-        recovery_a=float(rng.uniform(8.0, 14.0)),
+        recovery_a=float(rng.uniform(15.0, 20.0) if rebounds else rng.uniform(25.0, 40.0)),
         seasonal_m=float(rng.uniform(0.3, 0.8)),
         peak_d=float(rng.uniform(200.0, 240.0)),
         weather_m=float(rng.uniform(0.06, 0.12)),
@@ -115,7 +115,7 @@ def _balanced_layers(
     """Share the residual consolidation among the layers so that the surface has the drawn mean rate over the record."""
     days = grid[:record_days]
     shares = rng.dirichlet([9.0, 4.0, 6.0, 3.0])
-    constants = rng.uniform(40.0, 70.0, len(LAYERS))
+    constants = rng.uniform(200.0, 400.0, len(LAYERS))
     lags = rng.uniform(10.0, 60.0, len(LAYERS))
     elastic = np.array(ELASTIC_MM_PER_M) * rng.uniform(0.8, 1.25, len(LAYERS))
     rebound = sum(
