@@ -2,7 +2,7 @@
 import { code, get, post } from "./api.js";
 import { byId, fill, h } from "./dom.js";
 import { language, nameOf, pick, t, word } from "./i18n.js";
-import { ago, dateTime, number, offsetText, quantity, unitText } from "./format.js";
+import { ago, bracketed, dateTime, number, offsetText, quantity, unitText } from "./format.js";
 import { ask } from "./login.js";
 import { failure, loading, nothing } from "./messages.js";
 import { LEVELS, now, state } from "./state.js";
@@ -165,7 +165,7 @@ function ownFacts(alert) {
   const rule = state.rules.get(alert.rule);
   const action = rule?.definition?.action ?? {};
   const rows = [
-    [t("fact.what"), `${nameOf(alert, "rule_name")}（${alert.rule} v${alert.rule_version}）`],
+    [t("fact.what"), `${nameOf(alert, "rule_name")}${bracketed(`${alert.rule} v${alert.rule_version}`)}`],
     [t("fact.where"), [stationName(alert), alert.datastream ?? alert.station].filter(Boolean).join(" · ")],
   ];
   if (known(alert.value)) {
@@ -175,7 +175,7 @@ function ownFacts(alert) {
   if (known(alert.limit)) rows.push([t("fact.limit"), h("span", { class: "num" }, quantity(alert.limit, alert.unit))]);
   if (rule?.source) rows.push([t("fact.source"), rule.source]);
   rows.push([t("fact.sure"), certainty(alert)]);
-  rows.push([t("fact.since"), h("span", { class: "num" }, `${dateTime(alert.onset)} ${offsetText(alert.onset)}（${ago(alert.onset, now())}）`)]);
+  rows.push([t("fact.since"), h("span", { class: "num" }, `${dateTime(alert.onset)} ${offsetText(alert.onset)}${bracketed(ago(alert.onset, now()))}`)]);
   if (alert.ended) rows.push([t("fact.ended"), h("span", { class: "num" }, `${dateTime(alert.ended)} ${offsetText(alert.ended)}`)]);
   rows.push([t("fact.action"), action[`text_${language()}`] ?? t(`action.${alert.level_word}`)]);
   rows.push([t("fact.who"), action[`owner_${language()}`] ?? t(`who.${alert.confirmation === "awaited" ? "awaited" : "default"}`)]);

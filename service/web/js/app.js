@@ -2,7 +2,7 @@
 import { ApiProblem, get, list, post, setToken, token } from "./api.js";
 import { byId, fill, h } from "./dom.js";
 import { language, nameOf, preferredLanguage, t, useLanguage, word } from "./i18n.js";
-import { dateTime, offsetText, useZone } from "./format.js";
+import { bracketed, dateTime, offsetText, useZone } from "./format.js";
 import { drawAlerts, drawSummary, forgetDetails, handlersForPerson } from "./alerts.js";
 import { drawNoChart, openChart, redrawChart, refreshChart, startChart } from "./chart.js";
 import { follow } from "./live.js";
@@ -284,7 +284,7 @@ function drawStationsEverywhere() {
 function drawNode() {
   const { node } = state;
   byId("node-name").textContent = nameOf(node);
-  document.title = `${node.simulated ? `【${t("simulated")}】` : ""}${nameOf(node)} · GroundWatch`;
+  document.title = `${node.simulated ? `[${t("simulated")}] ` : ""}${nameOf(node)} · GroundWatch`;
   byId("simulated").hidden = !node.simulated;
   byId("simulated-note").hidden = !node.simulated;
   byId("version").textContent = `GroundWatch ${node.version ?? ""}`;
@@ -293,7 +293,7 @@ function drawNode() {
 function drawAccount() {
   const { me } = state;
   const button = byId("account");
-  button.textContent = me && !me.anonymous ? `${me.display_name || me.name}（${word("role", me.role)}）· ${t("logout")}` : t("login");
+  button.textContent = me && !me.anonymous ? `${me.display_name || me.name}${bracketed(word("role", me.role))} · ${t("logout")}` : t("login");
   button.dataset.name = me && !me.anonymous ? me.name : "";
 }
 

@@ -1,8 +1,9 @@
 // The chart of one datastream: zoom and pan read finer data from the API as far as it goes.
 import { byId, fill, h } from "./dom.js";
 import { nameOf, t, word } from "./i18n.js";
-import { dateTime, directionText, number, offsetText, shownZone, unitText, zonedParts } from "./format.js";
+import { bracketed, dateTime, number, offsetText, shownZone, unitText, zonedParts } from "./format.js";
 import { curveOf, loadAnalysis, loadObservations, loadRevisions } from "./chart_data.js";
+import { legend } from "./chart_legend.js";
 import { marksPlugin } from "./chart_marks.js";
 import { failure, loading, nothing } from "./messages.js";
 import { stationEvents, streamName } from "./station.js";
@@ -207,44 +208,7 @@ function described() {
     resolution: data.resolution, band: String(Boolean(curve?.lower.length)), forecast: String(Boolean(curve && curve.start < Infinity)),
     from: new Date(chart.range[0] * 1000).toISOString(), to: new Date(chart.range[1] * 1000).toISOString(),
   });
-  drawLegend();
-}
-
-function legendItem(sample, ...text) {
-  return h("li", {}, h("i", { class: `sample sample-${sample}`, "aria-hidden": "true" }), ...text);
-}
-
-function drawLegend() {
-  const { stream, data, curve, analysis } = chart;
-  const marks = marksNow();
-  const items = [
-    legendItem("line", h("span", {}, h("b", {}, streamName(stream)), ` ${unitText(stream.unit)} · ${directionText(stream.direction)}`, stream.datum ? ` · ${stream.datum}` : "",
-      ` · ${resolutionText(stream, data.resolution)}`)),
-    data.low ? legendItem("range", t("legend.range")) : null,
-    data.flagged.suspect.length ? legendItem("suspect", t("legend.suspect", { n: data.flagged.suspect.length })) : null,
-    data.flagged.fail.length ? legendItem("fail", t("legend.fail", { n: data.flagged.fail.length })) : null,
-    data.gaps ? legendItem("gap", t("legend.gaps", { n: data.gaps })) : null,
-    curve ? legendItem("fit", t("legend.fit")) : legendItem("none", t("legend.no_fit")),
-    curve?.trend.length ? legendItem("trend", t("legend.trend")) : null,
-    curve?.lower.length ? legendItem("band", t("legend.band", { level: Math.round(curve.level * 100) })) : null,
-    marks.events.length ? legendItem("event", t("legend.event")) : null,
-    marks.findings.length ? legendItem("finding", t("legend.finding")) : null,
-  ];
-  const velocity = analysis.results?.velocity;
-  const method = analysis.results?.runs?.find((run) => run.result === velocity || run.method === "velocity") ?? analysis.results?.runs?.[0];
-  fill(byId("chart-legend"), h("ul", {}, items),
-    h("p", { class: "provenance num" }, [
-      t("times_in", { offset: offsetText() }),
-      data.raw ? null : t("zoom_for_flags"),
-      data.asOf ? t("as_of_seq", { seq: data.asOf }) : null,
-      method ? t("computed_by", { method: `${method.method} ${method.version}`, time: dateTime(method.recorded_at) }) : null,
-    ].filter(Boolean).join(" · ")));
-}
-
-/** Means are called means, totals totals, and a totaliser's last value just that. */
-function resolutionText(stream, resolution) {
-  if (resolution === "raw" || !["total", "totaliser"].includes(stream.value_kind)) return word("resolution", resolution);
-  return word(`resolution_${stream.value_kind}`, resolution);
+  fill(byId("chart-legend"), legend({ ...chart, marks: marksNow() }));
 }
 
 function readout(u) {
@@ -277,7 +241,7 @@ async function tell(index) {
   const reasons = raw.quality_reasons?.[index] ?? [];
   const unit = unitText(stream.unit);
   const head = h("p", {}, h("b", { class: "num" }, `${dateTime(raw.time[index] * 1000)} ${offsetText(raw.time[index] * 1000)}`), `　${number(raw.result[index], stream.unit)} `,
-    raw.sigma?.[index] ? `± ${number(raw.sigma[index], stream.unit)} ` : "", `${unit}　${word("quality", raw.quality?.[index])}`, reasons.length ? `（${reasons.map((one) => word("reason", one)).join("、")}）` : "");
+    raw.sigma?.[index] ? `± ${number(raw.sigma[index], stream.unit)} ` : "", `${unit}　${word("quality", raw.quality?.[index])}`, reasons.length ? bracketed(reasons.map((one) => word("reason", one)).join(t("comma"))) : "");
   fill(detail, head);
   try {
     const found = await loadRevisions(stream, raw.phenomenon_time[index]);

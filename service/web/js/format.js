@@ -91,6 +91,9 @@ export function ago(time, now) {
   return seconds < 60 ? t("just_now") : t("ago", { span: span(seconds) });
 }
 
+/** Brackets of the language in use. */
+export const bracketed = (text) => (language() === "zh" ? `（${text}）` : ` (${text})`);
+
 /** Which way is positive, in the language in use; an unknown wording is shown as it was configured. */
 export function directionText(direction) {
   if (!direction) return "";

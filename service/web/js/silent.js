@@ -24,12 +24,17 @@ function row(item, onStation) {
   const name = nameOf({ name_zh: item.station_name_zh, name_en: item.station_name_en, code: item.station });
   return h("tr", { dataset: { datastream: item.datastream } },
     h("th", { scope: "row" }, h("button", { type: "button", class: "link", on: { click: () => onStation(item.station, item.datastream) } }, name)),
-    h("td", { "data-label": t("col.property") }, propertyName(item.property)),
+    h("td", { "data-label": t("col.property") }, propertyName(item.property), channelOf(item.datastream)),
     h("td", { class: "right num strong", "data-label": t("col.silent_for") }, span(item.silent_for_s)),
     h("td", { class: "num", "data-label": t("col.last_observation") }, item.last_time ? `${dateTime(item.last_time)} ${offsetText(item.last_time)}` : t("never")),
     h("td", { class: "num", "data-label": t("col.expected_by") }, item.expected_by ? dateTime(item.expected_by) : "—"),
     h("td", { class: "right num", "data-label": t("col.interval") }, span(item.interval_s)));
 }
+
+const channelOf = (datastream) => {
+  const channel = datastream.split(":")[2];
+  return channel ? ` · ${channel}` : "";
+};
 
 /** A property's name in the language in use: from the register, else the shipped word, else its code. */
 export function propertyName(code) {

@@ -17,6 +17,19 @@ GNSS = "JX-GN-01:displacement_up"
 SUSPECT_DAYS = (100, 300, 301, 640, 905)
 FAIL_DAYS = (410, 777, 1010)
 ACTION = {"text_zh": "复测核实，查明成因", "owner_zh": "地质环境监测机构"}
+FORECAST = {
+    "horizon_a": 5.0,
+    "limits": {
+        "head-control": {"status": "reached", "time": None, "earliest": None, "latest": None, "level": 0.8},
+        "head-floor": {
+            "status": "within",
+            "time": "2027-05-01T00:00:00Z",
+            "earliest": "2026-12-01T00:00:00Z",
+            "latest": None,
+            "level": 0.8,
+        },
+    },
+}
 GAP_DAYS = (*range(200, 240), *range(850, 870))
 
 _PROPERTIES = [
@@ -284,7 +297,8 @@ class Network:
         run = {"method": "velocity", "version": "1", "parameters": {}, "window_start": None, "window_end": None, "status": "ok",
                "result": velocity, "input_digest": "0", "read_seq": 41, "recorded_at": stamp(NOW)}  # fmt: skip
         return {
-            "datastream": code, "unit": stream["unit"], "rate_unit": unit, "velocity": velocity, "seasonal": None, "forecast": None,
+            "datastream": code, "unit": stream["unit"], "rate_unit": unit, "velocity": velocity, "seasonal": None,
+            "forecast": FORECAST if code == WELL else None,
             "runs": [run] if found else [], "derived": [],
             "limits": [{"code": "head-control", "value": -30.0, "unit": "m", "kind": "lowest", "level": "orange", "source": "控制水位"}]
             if code == WELL else [],

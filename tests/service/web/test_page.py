@@ -226,6 +226,14 @@ def test_a_chart_draws_points_flags_gaps_events_findings_and_band(page: Page) ->
     assert painted > 5000, "the canvas is not blank"
 
 
+def test_when_a_limit_will_be_reached_is_said_with_its_interval(page: Page) -> None:
+    page.open("#station=JX-OW-01")
+    page.chart(WELL)
+    statuses = {one.get_attribute("data-limit"): one.get_attribute("data-status") for one in page.all(".limit-times li")}
+    assert statuses == {"head-control": "reached", "head-floor": "within"}
+    assert "预计 2027-05-01 达到（80% 区间 2026-12-01 至 预测期之后）" in page.text(".limit-times")
+
+
 def test_a_gap_is_not_bridged(page: Page) -> None:
     page.open()
     broken = page.driver.execute_async_script(
