@@ -113,6 +113,22 @@ def _missing_matrix(model: NoiseModel, inverse: Floats, missing: Cells, n: int) 
     return np.asarray(toeplitz - rows.T @ rows)
 
 
+def _factor_missing(model: NoiseModel, inverse: Floats, missing: Cells, n: int) -> tuple[Floats, bool]:
+    """Cholesky factor of M, from all rows of the filter where the quadrature is not accurate enough."""
+    try:
+        return _factor(_missing_matrix(model, inverse, missing, n), 1e-10)
+    except np.linalg.LinAlgError:
+        lag = np.arange(n)[:, None] - missing[None, :]
+        columns = np.where(lag >= 0, inverse[np.maximum(lag, 0)], 0.0)
+        return _factor(columns.T @ columns, 1e-8)
+
+
+def _factor(matrix: Floats, ridge: float) -> tuple[Floats, bool]:
+    matrix[np.diag_indices_from(matrix)] *= 1.0 + ridge
+    factor, lower = cho_factor(matrix, lower=True, check_finite=False)
+    return np.asarray(factor), bool(lower)
+
+
 @dataclass(frozen=True)
 class GlsFit:
     """Generalised least squares under one noise model.
@@ -160,9 +176,7 @@ def generalised_least_squares(grid: Grid, model: NoiseModel) -> GlsFit:
         whitened = apply_filter(inverse[:n], conditional_series(grid, model))
         normal = whitened.T @ whitened
     elif grid.missing.size:
-        matrix = _missing_matrix(model, inverse, grid.missing, n)
-        matrix[np.diag_indices_from(matrix)] *= 1.0 + 1e-10
-        factor = cho_factor(matrix, lower=True, check_finite=False)
+        factor = _factor_missing(model, inverse, grid.missing, n)
         cross = apply_transposed(inverse[:n], whitened)[grid.missing]
         normal = normal - cross.T @ cho_solve(factor, cross, check_finite=False)
         log_det += 2.0 * float(np.log(np.diag(factor[0])).sum())
@@ -208,9 +222,7 @@ def conditional_series(grid: Grid, model: NoiseModel) -> Floats:
     near = inverse[: grid.n]
     cross = apply_transposed(near, apply_filter(near, columns))[grid.missing]
     if grid.missing.size <= 2 * MAX_MISSING:
-        matrix = _missing_matrix(model, inverse, grid.missing, grid.n)
-        matrix[np.diag_indices_from(matrix)] *= 1.0 + 1e-10
-        columns[grid.missing] = -cho_solve(cho_factor(matrix, lower=True), cross)
+        columns[grid.missing] = -cho_solve(_factor_missing(model, inverse, grid.missing, grid.n), cross)
     else:
         columns[grid.missing] = -_solve_missing(near, grid, cross)
     return columns

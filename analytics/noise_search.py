@@ -18,7 +18,8 @@ from analytics.noise import MODEL_NAMES, NoiseModel
 from analytics.sampling import Floats
 
 MAX_EPOCHS = 8192
-MAX_INDEX = 2.9
+MAX_INDEX = 2.0
+"""Random walk: beyond it the noise would have a rate of its own, and the fitted one would mean nothing."""
 
 
 def _share(logit: float) -> float:

@@ -358,7 +358,7 @@ def model_from_json(stored: Mapping[str, Any]) -> TrajectoryModel:
     )
 
 
-def outliers(residual: NDArray[np.float64], factor: float = 6.0, window: int = 61) -> NDArray[np.bool_]:
+def outliers(residual: Floats, factor: float = 6.0, window: int = 61, most: float = 0.03) -> NDArray[np.bool_]:
     """Residuals far from their neighbours: beyond `factor` robust sigmas of a running median's departures.
 
     Parameters
@@ -369,6 +369,8 @@ def outliers(residual: NDArray[np.float64], factor: float = 6.0, window: int = 6
         In units of 1.4826 times the median absolute departure.
     window : int
         Samples of the running median, odd.
+    most : float
+        Largest share of samples that can be outliers; beyond it none is.
 
     Returns
     -------
@@ -382,4 +384,6 @@ def outliers(residual: NDArray[np.float64], factor: float = 6.0, window: int = 6
     running = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=1)
     departure = np.abs(residual - running)
     scale = 1.4826 * float(np.median(departure))
-    return departure > factor * scale if scale > 0.0 else np.zeros(n, dtype=bool)
+    far = departure > factor * scale if scale > 0.0 else np.zeros(n, dtype=bool)
+    # What happens often is how the series is, not what is wrong with it.
+    return far if far.mean() <= most else np.zeros(n, dtype=bool)
