@@ -16,7 +16,7 @@ from service.api.lookup import Readable
 from service.api.parameters import parse_time
 from service.sharing.disclosure import HeightView
 
-STEPS = {"1h": timedelta(hours=1), "1d": timedelta(days=1), "1mo": timedelta(days=30)}
+STEPS = {"1h": timedelta(hours=1), "1d": timedelta(days=1)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +65,12 @@ def parse_as_of(container: Any, text: str | None) -> int | None:
     return int(container.observations.seq_at(parse_time(text, "as_of")))
 
 
-def choose_resolution(status: Any | None, start: datetime | None, end: datetime | None, points: int) -> str:
-    """Return the finest resolution that gives about `points` values in the span: raw where the record is thin enough."""
+def choose_rollup(status: Any | None, start: datetime | None, end: datetime | None, points: int) -> str:
+    """Return the finest roll-up that gives at most `points` buckets in the part of the span that has observations."""
     if status is None or status.first_time is None or status.last_time is None:
-        return "raw"
-    first, last = status.first_time, status.last_time
-    left, right = max(first, start or first), min(last, end or last)
-    if right <= left or last == first:
-        return "raw"
+        return "1h"
+    left, right = max(status.first_time, start or status.first_time), min(status.last_time, end or status.last_time)
     span_s = (right - left).total_seconds()
-    expected = status.observations * span_s / (last - first).total_seconds()
-    if expected <= points:
-        return "raw"
     return next((name for name in ("1h", "1d") if span_s / STEPS[name].total_seconds() <= points), "1mo")
 
 

@@ -281,7 +281,7 @@ def _named_person(caller: Caller) -> str:
 
 @router.post("/alerts/{key}/acknowledgement", summary="Take notice of an alert, by name", response_class=JSONResponse)
 def acknowledge(request: Request, caller: MayAcknowledge, key: str, said: Annotated[Acknowledgement, Body()]) -> JSONResponse:
-    """Record who took notice and when; 409 when somebody did before."""
+    """Record who took notice and when; the first one stays."""
     container = container_of(request)
     who = _named_person(caller)
     alert = _find(container, caller, key)
@@ -298,7 +298,8 @@ def confirm(request: Request, caller: MayConfirm, key: str, said: Annotated[Deci
     container = container_of(request)
     who = _named_person(caller)
     alert = _find(container, caller, key)
-    container.engine.confirm(alert.alert_id, who, said.decision == "confirmed", said.note, container.clock())
+    decide = container.engine.confirm if said.decision == "confirmed" else container.engine.reject
+    decide(alert.alert_id, who, said.note, container.clock())
     container.access.audit_append(caller.actor, f"alert {said.decision}", alert.identifier, {"note": said.note})
     return JSONResponse(_detail(container, caller, _find(container, caller, str(alert.alert_id))))
 

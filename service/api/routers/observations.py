@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal, NamedTuple
 
 from fastapi import APIRouter, Body, Header, Query, Request
 from starlette.responses import JSONResponse, Response
@@ -15,12 +16,13 @@ from service.api import csv_output
 from service.api.access_log import note_restricted_read
 from service.api.callers import Caller, MayRead, MayWriteObservations
 from service.api.intake import Intake, take_in
-from service.api.lookup import container_of, readable_datastream
+from service.api.lookup import Readable, container_of, readable_datastream
 from service.api.parameters import MAXIMUM, After, From, Limit, To, decode_cursor, encode_cursor, next_url, parse_span, parse_time
 from service.api.problems import problem
 from service.api.reading import (
     Page,
-    choose_resolution,
+    Scale,
+    choose_rollup,
     parse_as_of,
     read_buckets,
     read_raw,
@@ -57,37 +59,53 @@ def list_observations(
     span = parse_span(start, to)
     seq = parse_as_of(container, as_of)
     refuse_as_of_rollup(resolution, seq)
-    if resolution == "auto":
-        statuses = container.registers.datastream_statuses([found.key])
-        resolution = "raw" if seq is not None else choose_resolution(statuses.get(found.key), *span, points)  # type: ignore[assignment]
     scale = scale_for(container, found, unit)
     place = None if after is None else parse_time(decode_cursor(after), "after")
-    if resolution == "raw":
-        page = read_raw(container, found, scale, span, after=place, limit=limit, as_of=seq)
-    else:
-        page = read_buckets(container, found, scale, span, resolution, after=place, limit=limit)
+    query = _Query(span, place, limit, seq, points)
+    used, page = _read(container, found, scale, query, resolution)
     note_restricted_read(container, caller, "read observations", [found.station], found.datastream)
-    following = _following(request, page, resolution)
+    following = _following(request, page, used)
     if output == "csv":
-        return _csv(page, scale.target, resolution, following)
+        return _csv(page, scale.target, used, following)
     head = {
         "datastream": found.datastream.code,
         "property": found.datastream.property_code,
         "unit": scale.target,
         "direction": found.observed.direction,
-        "resolution": resolution,
+        "resolution": used,
         "from": stamp(span[0]),
         "to": stamp(span[1]),
         "as_of": seq,
     }
     if scale.shift:
         head["relative_to"] = "first observation"
-    if resolution != "raw":
+    if used != "raw":
         node = container.registers.node()
         head["zone"] = node.zone if node is not None else None
-    names = csv_output.RAW if resolution == "raw" else csv_output.BUCKETS
+    names = csv_output.RAW if used == "raw" else csv_output.BUCKETS
     body = {"columns": {name: [row[name] for row in page.rows] for name in names}} if columns else {"items": page.rows}
     return JSONResponse(plain({**head, **body, "next": following}))
+
+
+class _Query(NamedTuple):
+    span: tuple[datetime | None, datetime | None]
+    after: datetime | None
+    limit: int
+    as_of: int | None
+    points: int
+
+
+def _read(container: Any, found: Readable, scale: Scale, query: _Query, resolution: str) -> tuple[str, Page]:
+    """Return the resolution that was used and the page; auto reads raw and falls back to a roll-up when that is too much."""
+    if resolution in {"raw", "auto"}:
+        whole = resolution == "raw" or query.as_of is not None
+        most = query.limit if whole else min(query.limit, query.points)
+        page = read_raw(container, found, scale, query.span, after=query.after, limit=most, as_of=query.as_of)
+        if whole or page.after is None:
+            return "raw", page
+        status = container.registers.datastream_statuses([found.key]).get(found.key)
+        resolution = choose_rollup(status, *query.span, query.points)
+    return resolution, read_buckets(container, found, scale, query.span, resolution, after=query.after, limit=query.limit)
 
 
 def _following(request: Request, page: Page, resolution: str) -> str | None:

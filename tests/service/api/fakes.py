@@ -15,7 +15,7 @@ import numpy as np
 from alerts.store import AlertFilter
 from domain.alert import Confirmation
 from domain.alerting import AlertRecord, CapMessage, Rule, Transition
-from domain.errors import ConflictError, NotFoundError, UnavailableError
+from domain.errors import NotFoundError, UnavailableError
 from domain.model import Datastream, ObservedProperty, Sensor, Station, StationEvent
 from domain.observation import Batch, CommitCounts
 from ingest.pipeline import Pipeline
@@ -291,14 +291,19 @@ class FakeEngine:
     def acknowledge(self, alert_id: int, who: str, note: str | None, now: datetime) -> AlertRecord:
         alert = self.alerts.records[alert_id]
         if alert.acknowledged_by is not None:
-            raise ConflictError(f"{alert.acknowledged_by} did so before.")
+            return alert
         changed = dataclasses.replace(alert, acknowledged_by=who, acknowledged_at=now, acknowledged_note=note)
         self.alerts.records[alert_id] = changed
         return changed
 
-    def confirm(self, alert_id: int, who: str, confirmed: bool, note: str | None, now: datetime) -> AlertRecord:
-        word = Confirmation.CONFIRMED if confirmed else Confirmation.REJECTED
-        changed = dataclasses.replace(self.alerts.records[alert_id], confirmation=word, confirmed_by=who, confirmed_at=now)
+    def confirm(self, alert_id: int, who: str, note: str | None, now: datetime) -> AlertRecord:
+        return self._decide(alert_id, who, now, Confirmation.CONFIRMED)
+
+    def reject(self, alert_id: int, who: str, note: str | None, now: datetime) -> AlertRecord:
+        return self._decide(alert_id, who, now, Confirmation.REJECTED)
+
+    def _decide(self, alert_id: int, who: str, now: datetime, decision: Confirmation) -> AlertRecord:
+        changed = dataclasses.replace(self.alerts.records[alert_id], confirmation=decision, confirmed_by=who, confirmed_at=now)
         self.alerts.records[alert_id] = changed
         return changed
 
