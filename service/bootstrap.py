@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
+from zoneinfo import ZoneInfo
 
 from domain.errors import ConfigurationError
 from service.settings import Settings
@@ -181,9 +182,9 @@ class Container:
             node.code,
             authority=node.region_code + "".join(str(cap.get(key, "0" * width)).zfill(width) for key, width in AUTHORITY_PARTS),
             sender=str(cap.get("sender", f"{node.code}.groundwatch.invalid")),
-            sender_name_zh=str(cap.get("sender_name", node.name_zh)),
-            sender_name_en=node.name_en,
-            zone=node.zone,
+            name_zh=str(cap.get("sender_name", node.name_zh)),
+            name_en=node.name_en,
+            zone=ZoneInfo(node.zone),
         )
 
     @cached_property
