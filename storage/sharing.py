@@ -190,6 +190,6 @@ def _decode(cursor: str) -> _Place:
         place = _Place(int(seq), int(datastream_id), moment)
     except (ValueError, binascii.Error, OverflowError) as error:
         raise RequestError("the cursor is not one of ours.", where="cursor", remedy="go on with the cursor of the page before") from error
-    if place.seq < 1 or place.seq > 2**62 or not 0 <= place.datastream_id < 2**31:
+    if place.seq < 1 or place.seq > 2**62 or not 0 <= place.datastream_id < 2**31 or _encode(place) != cursor:
         raise RequestError("the cursor is not one of ours.", where="cursor", remedy="go on with the cursor of the page before")
     return place

@@ -127,7 +127,7 @@ def own_database_url(server_url: str, template_database: str) -> Iterator[str]:
 @pytest.fixture
 def empty_database_url(server_url: str) -> Iterator[str]:
     """The address of a database without a schema, for tests of the migrations."""
-    yield from _fresh_database(server_url, "template1")
+    yield from _fresh_database(server_url, "template0")
 
 
 def _fresh_database(server_url: str, template: str) -> Iterator[str]:

@@ -174,7 +174,7 @@ FROM rule WHERE code = %s ORDER BY version;
 -- name: insert_rule
 INSERT INTO rule (code, version, kind, name_zh, name_en, definition, source, effective_from, enabled, author, recorded_at, ledger_seq)
 VALUES (%(code)s, %(version)s, %(kind)s, %(name_zh)s, %(name_en)s, %(definition)s, %(source)s, %(effective_from)s, %(enabled)s,
-        %(author)s, %(recorded_at)s, ledger_append('rule', %(code)s || ':' || %(version)s));
+        %(author)s, %(recorded_at)s, ledger_append('rule', %(code)s::text || ':' || %(version)s::integer));
 
 -- name: insert_silence
 INSERT INTO silence (matchers, starts_at, ends_at, author, reason) VALUES (%(matchers)s, %(starts_at)s, %(ends_at)s, %(author)s, %(reason)s)

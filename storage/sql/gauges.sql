@@ -38,11 +38,11 @@ SELECT count(*) AS rejects FROM quarantine WHERE resolved_at IS NULL;
 -- name: live
 -- Datastreams heard in the last week with a declared interval: how many there are and how many are silent now.
 SELECT count(*) AS live,
-       count(*) FILTER (WHERE s.last_time < %(now)s - greatest(3 * d.interval_s, 120) * interval '1 second') AS silent,
+       count(*) FILTER (WHERE s.last_time < %(now)s::timestamptz - greatest(3 * d.interval_s, 120) * interval '1 second') AS silent,
        max(s.last_time) AS newest
 FROM datastream d JOIN datastream_status s ON s.datastream_id = d.id
-WHERE NOT d.derived AND d.interval_s <= 86400 AND s.last_time > %(now)s - interval '7 days'
-      AND s.last_received_at > %(now)s - interval '7 days';
+WHERE NOT d.derived AND d.interval_s <= 86400 AND s.last_time > %(now)s::timestamptz - interval '7 days'
+      AND s.last_received_at > %(now)s::timestamptz - interval '7 days';
 
 -- name: touched_since
 -- Datastreams whose observations a commit later than a ledger sequence changed.

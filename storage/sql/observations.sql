@@ -90,12 +90,14 @@ JOIN observation AS stored USING (datastream_id, phenomenon_time)
 WHERE staged.ordinal = ANY (%(ordinals)s) AND stored.phenomenon_time BETWEEN %(first)s AND %(last)s;
 
 -- name: correct_observations
+-- datastream_id = ANY and the bounds: constants are all that TimescaleDB looks at when it chooses which compressed rows to unpack.
 UPDATE observation AS stored
 SET phenomenon_end = staged.phenomenon_end, result = staged.result, sigma = staged.sigma, quality = staged.quality,
     quality_reasons = staged.quality_reasons, result_time = staged.result_time, received_at = %(received_at)s, batch_id = %(batch_id)s
 FROM staged_observation AS staged
 WHERE staged.ordinal = ANY (%(ordinals)s) AND stored.datastream_id = staged.datastream_id
-  AND stored.phenomenon_time = staged.phenomenon_time AND stored.phenomenon_time BETWEEN %(first)s AND %(last)s;
+  AND stored.phenomenon_time = staged.phenomenon_time AND stored.phenomenon_time BETWEEN %(first)s AND %(last)s
+  AND stored.datastream_id = ANY (%(datastreams)s);
 
 -- name: copy_revisions
 COPY observation_revision (datastream_id, phenomenon_time, phenomenon_end, result, sigma, quality, quality_reasons, result_time, received_at,
