@@ -137,17 +137,15 @@ class AlertEngine:
         keys = [task.key for task in tasks]
         with self._store.transaction(keys) as tx:
             states = tx.states(keys)
-            changed: list[RuleState] = []
-            for task in tasks:
-                found = self._find(task, states.get(task.key), now)
-                if found.read_seq and found.trace is not None:
-                    self._record_traced(tx, task, found, audience, report)
-                elif found.trace is None:
-                    self._record_judged(tx, self._about(task), found, audience, report)
+            found = [self._find(task, states.get(task.key), now) for task in tasks]
+            for task, item in zip(tasks, found, strict=True):  # writes come last: they hold the ledger until the end
+                if item.trace is None:
+                    self._record_judged(tx, self._about(task), item, audience, report)
+                elif item.pinned:
+                    self._record_traced(tx, task, item, audience, report)
                 report.evaluated += 1
-                report.cannot_tell += found.evaluation.verdict is Verdict.CANNOT_TELL
-                changed.append(found.state(task.datastream.code))
-            tx.put_states(changed)
+                report.cannot_tell += item.evaluation.verdict is Verdict.CANNOT_TELL
+            tx.put_states([item.state(task.datastream.code) for task, item in zip(tasks, found, strict=True)])
 
     def _find(self, task: _Task, state: RuleState | None, now: datetime) -> Found:
         rule, datastream, station = task.rule, task.datastream, task.station
@@ -293,14 +291,16 @@ class AlertEngine:
             for rule in catalogue.by_data
             for state in self._store.rule_states(rule_code=rule.code)
         }
-        tasks = []
+        tasks: list[_Task] = []
         for datastream in self._datastreams():
             station = self._registers.station(datastream.station)
             if station is None:
                 continue
-            for rule in catalogue.about(datastream, station):
-                if (RuleKey(rule.code, datastream.code), rule.version) not in seen:
-                    tasks.append(_Task(rule, station, datastream, _BEGINNING))
+            tasks += [
+                _Task(rule, station, datastream, _BEGINNING)
+                for rule in catalogue.about(datastream, station)
+                if (RuleKey(rule.code, datastream.code), rule.version) not in seen
+            ]
         return tasks
 
     def _unsilenced(self, now: datetime) -> int:

@@ -28,7 +28,11 @@ _MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a rule says about a scope. `trace` and `folded` are None for a rule that is not replayed."""
+    """What a rule says about a scope.
+
+    `trace` and `folded` are None for a rule that is not replayed; `pinned` is False where only the newest observations were read, so
+    that no alert changes.
+    """
 
     context: Context
     definition: Any
@@ -37,6 +41,7 @@ class Found:
     read_seq: int
     trace: Trace | None = None
     folded: Folded | None = None
+    pinned: bool = True
 
     def state(self, scope: str) -> RuleState:
         """Return the state to store."""
@@ -92,7 +97,7 @@ class Replay:
         before = episode_from_json(memory["episode"]) if memory.get("episode") else None
         if not len(trace) or not _unchanged(before, folded):
             return None
-        found = Found(context, definition, ladder, evaluation_of(trace, context, ladder, definition.unit), 0, trace, folded)
+        found = Found(context, definition, ladder, evaluation_of(trace, context, ladder, definition.unit), 0, trace, folded, pinned=False)
         blinded = (found.evaluation.verdict is Verdict.CANNOT_TELL) != (state.verdict is Verdict.CANNOT_TELL)
         return None if before is not None and blinded else found
 

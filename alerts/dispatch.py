@@ -1,0 +1,110 @@
+"""Delivers the outbox: at least once, in order for each receiver, with patience, and never silently given up.
+
+A notification is marked sent only after its receiver took it over, so a process that dies in between sends it again under the same
+idempotency key. This file finishes with `backoff`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from alerts.notifiers.contract import DeliveryError, Notifier
+from alerts.store import AlertStore
+from domain.alerting import Notification, Receiver
+
+FIRST_WAIT_S = 5.0
+LONGEST_WAIT_S = 3600.0
+MAX_ATTEMPTS = 200
+"""About eight days at one attempt an hour: a partner that is down over a long holiday still gets its messages."""
+
+
+@dataclass(slots=True)
+class DispatchReport:
+    """What a run of the dispatcher did."""
+
+    sent: int = 0
+    failed: int = 0
+    dead: int = 0
+
+
+class Dispatcher:
+    """Sends what is due.
+
+    Parameters
+    ----------
+    store
+        The outbox and the receivers.
+    notifiers
+        By kind of receiver.
+    rng
+        Source of the jitter.
+    max_attempts
+        After which a notification is given up (dead letter, kept and visible).
+    batch
+        Notifications a receiver and run.
+    """
+
+    def __init__(
+        self,
+        store: AlertStore,
+        notifiers: Mapping[str, Notifier],
+        rng: np.random.Generator,
+        *,
+        max_attempts: int = MAX_ATTEMPTS,
+        batch: int = 100,
+    ) -> None:
+        self._store = store
+        self._notifiers = notifiers
+        self._rng = rng
+        self._max_attempts = max_attempts
+        self._batch = batch
+
+    def run_once(self, now: datetime) -> DispatchReport:
+        """Send what is due at `now` to each enabled receiver; one that fails holds up only its own later messages."""
+        report = DispatchReport()
+        for receiver in self._store.receivers():
+            self._serve(receiver, now, report)
+        return report
+
+    def _serve(self, receiver: Receiver, now: datetime, report: DispatchReport) -> None:
+        for notification in self._store.waiting(receiver.code, self._batch):
+            if notification.next_attempt_at > now:
+                return
+            if not self._send(receiver, notification, now, report):
+                return
+
+    def _send(self, receiver: Receiver, notification: Notification, now: datetime, report: DispatchReport) -> bool:
+        """Send one; return whether the receiver's next one may go."""
+        identity = notification.notification_id
+        if identity is None:
+            raise ValueError("a notification that is not stored cannot be sent")
+        try:
+            self._deliver(receiver, notification)
+        except DeliveryError as error:
+            if error.retryable and notification.attempts + 1 < self._max_attempts:
+                wait = timedelta(seconds=max(error.after_s or 0.0, backoff(notification.attempts, self._rng)))
+                self._store.mark_failed(identity, error.what, now + wait)
+                report.failed += 1
+                return False
+            self._store.mark_dead(identity, error.what)
+            report.dead += 1
+            return True
+        self._store.mark_sent(identity, now)
+        report.sent += 1
+        return True
+
+    def _deliver(self, receiver: Receiver, notification: Notification) -> None:
+        notifier = self._notifiers.get(receiver.kind)
+        if notifier is None:
+            raise DeliveryError(f"there is no notifier of kind {receiver.kind}", retryable=False)
+        notifier.deliver(receiver, notification)
+
+
+def backoff(attempts: int, rng: np.random.Generator) -> float:
+    """Return seconds to wait after `attempts` earlier failures: doubling from 5 s to an hour, half of it at random."""
+    longest = min(FIRST_WAIT_S * 2.0 ** min(attempts, 20), LONGEST_WAIT_S)
+    return float(longest * (0.5 + 0.5 * rng.random()))

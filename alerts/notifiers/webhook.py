@@ -1,0 +1,71 @@
+"""Webhook: JSON by POST, signed with HMAC-SHA256, the same Idempotency-Key on every attempt. This file finishes with `signature`."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+
+import httpx
+
+from alerts.notifiers.contract import DeliveryError, NotifierSettings, body_of, setting
+from domain.alerting import Notification, Receiver
+
+RETRYABLE = frozenset({408, 409, 423, 425, 429})
+MAX_WAIT_S = 3600.0
+
+
+class WebhookNotifier:
+    """Posts to a receiver's `url`; `secret` names the key of the signature (X-GroundWatch-Signature: sha256=...)."""
+
+    def __init__(self, settings: NotifierSettings) -> None:
+        self._secrets = settings.secrets
+        self._client = httpx.Client(timeout=settings.timeout_s, follow_redirects=False, trust_env=False)
+
+    def deliver(self, receiver: Receiver, notification: Notification) -> None:
+        """Post; any 2xx is a delivery, 5xx and some 4xx are worth a retry, everything else is not."""
+        body = json.dumps(body_of(notification), ensure_ascii=False, sort_keys=True).encode()
+        try:
+            response = self._client.post(
+                str(setting(receiver, "url")), content=body, headers=self._headers(receiver, notification, body)
+            )
+        except httpx.InvalidURL as error:
+            raise DeliveryError(f"the address is no URL: {error}", retryable=False) from error
+        except httpx.UnsupportedProtocol as error:
+            raise DeliveryError(f"the address is no http(s) URL: {error}", retryable=False) from error
+        except httpx.HTTPError as error:
+            raise DeliveryError(f"{type(error).__name__}: {error}", retryable=True) from error
+        if not response.is_success:
+            status = response.status_code
+            again = status >= 500 or status in RETRYABLE
+            raise DeliveryError(f"HTTP {status}", retryable=again, after_s=_patience(response) if again else None)
+
+    def _headers(self, receiver: Receiver, notification: Notification, body: bytes) -> dict[str, str]:
+        headers = {
+            "Content-Type": "application/json; charset=utf-8",
+            "Idempotency-Key": notification.idempotency_key,
+            "X-GroundWatch-Message": notification.message_type.value,
+        }
+        if notification.payload.get("replay"):
+            headers["X-GroundWatch-Replay"] = "true"
+        name = receiver.settings.get("secret")
+        if name:
+            secret = self._secrets.get(str(name))
+            if secret is None:
+                raise DeliveryError(f"receiver {receiver.code} signs with the secret {name!r}, which is not set", retryable=False)
+            headers["X-GroundWatch-Signature"] = signature(secret, body)
+        return headers
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+
+def _patience(response: httpx.Response) -> float | None:
+    text = response.headers.get("Retry-After", "")
+    return min(float(text), MAX_WAIT_S) if text.isdigit() else None
+
+
+def signature(secret: str, body: bytes) -> str:
+    """Return `sha256=` and the hexadecimal HMAC-SHA256 of a body."""
+    return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()

@@ -1,0 +1,196 @@
+"""Rules as data: what is refused and how it is said, the shipped defaults, and what each kind says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from alerts.defaults import default_rules, rules_from_yaml
+from alerts.rules import RULES, Context, definition_of, parse_rule, rule_as_mapping
+from domain.alert import Level, Verdict
+from domain.errors import InputError
+from domain.model import Datastream, Derivation, Station, StationKind
+from domain.observation import NO_TIME
+from domain.ports import SeriesData
+from tests.alerts.fakes import DEPTH, RATE, SILENT, T0
+
+TREND = {
+    "code": "speed", "kind": "trend", "name_zh": "加速", "name_en": "Acceleration", "source": "[P]", "quantity": "acceleration",
+    "scope": {"property": "*_rate_12mo"}, "unit": "mm/a", "levels": {"blue": 5, "yellow": 10, "orange": 20, "red": 30},
+}  # fmt: skip
+AHEAD = {**TREND, "code": "ahead", "quantity": "time_to_limit", "unit": "a", "levels": {"blue": 5, "yellow": 2}}
+MARK = Station("M", StationKind.GNSS_MARK, "点", "Mark")
+
+
+def samples(rows, quality=1):
+    time = np.array([(T0 + timedelta(days=day)).replace(tzinfo=None) for day, _, _ in rows], dtype="datetime64[us]")
+    value = np.array([row[1] for row in rows], dtype=np.float64)
+    sigma = np.array([row[2] for row in rows], dtype=np.float64)
+    return SeriesData(time, value, sigma, np.full(len(rows), quality), np.full(len(rows), NO_TIME))
+
+
+def judge(rule, datastream, rows, **context):
+    parsed = parse_rule(rule)
+    made = Context(parsed, T0, MARK, datastream, samples(rows, context.pop("quality", 1)), **context)
+    return RULES[parsed.kind].evaluate(definition_of(parsed), made)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"code": ""}, "code"),
+        ({"kind": "magic"}, "kind"),
+        ({"name_zh": None}, "name_zh"),
+        ({"source": ""}, "source"),
+        ({"levels": {}}, "levels"),
+        ({"levels": {"purple": 1}}, "levels.purple"),
+        ({"levels": {"blue": "ten"}}, "levels.blue"),
+        ({"levels": {"blue": 10, "yellow": 5}}, "levels.yellow"),
+        ({"deadband": -1}, "deadband"),
+        ({"deadband": float("nan")}, "deadband"),
+        ({"unit": "furlong/fortnight"}, "unit"),
+        ({"hold": "two hours"}, "hold"),
+        ({"hold": "P"}, "hold"),
+        ({"direction": "sideways"}, "direction"),
+        ({"scope": {"propety": "x"}}, "scope.propety"),
+        ({"scope": {"kind": "volcano"}}, "scope.kind"),
+        ({"scope": {"derived": "yes"}}, "scope.derived"),
+        ({"action": {"who": "me"}}, "action.who"),
+        ({"effective_from": "2026-01-01"}, "effective_from"),
+        ({"enabled": "yes"}, "enabled"),
+        ({"treshold": 5}, "treshold"),
+    ],
+)
+def test_a_faulty_rule_is_refused_and_its_field_named(change, named):
+    with pytest.raises(InputError) as caught:
+        parse_rule({**DEPTH, **change})
+    assert named in str(caught.value)
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize("rule", [DEPTH, RATE, SILENT, TREND, AHEAD])
+def test_each_kind_reads_what_it_writes(rule):
+    parsed = parse_rule(rule)
+    assert parse_rule(rule_as_mapping(parsed)) == parsed
+    assert rule["kind"] in RULES
+
+
+def test_every_kind_has_a_sample_here():
+    assert {rule["kind"] for rule in (DEPTH, RATE, SILENT, TREND)} == set(RULES)
+
+
+def test_the_defaults_are_the_briefs_and_say_which_figures_are_proposals():
+    rules = {rule.code: rule for rule in default_rules()}
+    rate = definition_of(rules["subsidence-rate-12mo"])
+    assert {level.word: limit for level, limit in rate.ladder.levels.items()} == {
+        "blue": 5,
+        "yellow": 10,
+        "orange": 20,
+        "red": 30,
+    }
+    total = definition_of(rules["subsidence-cumulative"])
+    assert list(total.ladder.levels.values()) == [100, 300, 500, 800]
+    assert {rule.kind for rule in rules.values()} == set(RULES)
+    assert all("[P]" in rule.source for rule in rules.values())
+
+
+def test_a_code_that_is_given_twice_is_refused():
+    text = "rules:\n" + "  - {code: a, kind: silence, name_zh: x, name_en: x, source: x, levels: {blue: 3}}\n" * 2
+    with pytest.raises(InputError, match="twice"):
+        rules_from_yaml(text, author="test")
+
+
+def test_a_line_of_sight_rate_is_judged_as_subsidence_through_its_incidence_angle():
+    source = Datastream("M", "los_displacement", "mm", attributes={"incidence_deg": 39.0}, datastream_id=1)
+    derived = Datastream("M", "los_displacement_rate_12mo", "mm/a", derivation=Derivation("rate_12mo", "1", {}, "0" * 64, 1))
+    found = judge(RATE, derived, [(0, -8.0, 0.1)], source=source)
+    assert found.value == pytest.approx(10.3, abs=0.05)
+    assert found.level is Level.YELLOW
+    blind = judge(RATE, derived, [(0, -8.0, 0.1)], source=replace(source, attributes={}))
+    assert (blind.verdict, blind.reason) == (Verdict.CANNOT_TELL, "no_incidence_angle")
+
+
+@pytest.mark.parametrize(("prop", "value", "level"), [
+    ("displacement_up_rate_12mo", -12.0, Level.YELLOW), ("displacement_up_rate_12mo", 12.0, Level.NONE),
+    ("height_rate_12mo", -12.0, Level.YELLOW), ("compaction_rate_12mo", 12.0, Level.YELLOW), ("compaction_rate_12mo", -12.0, Level.NONE),
+])  # fmt: skip
+def test_subsidence_is_down_positive_whatever_the_property(prop, value, level):
+    assert judge(RATE, Datastream("M", prop, "mm/a"), [(0, value, 0.1)]).level is level
+
+
+def test_units_are_converted_and_an_unlike_one_cannot_be_told():
+    assert judge(RATE, Datastream("M", "height_rate_12mo", "m/a"), [(0, -0.012, 0.0001)]).value == pytest.approx(12.0)
+    assert judge(RATE, Datastream("M", "height_rate_12mo", "Cel"), [(0, -12, 0.1)]).reason == "unlike_unit"
+
+
+def test_eight_millimetres_far_from_bedrock_are_not_significant_and_near_it_they_are():
+    rule = {**RATE, "kind": "threshold", "quantity": "subsidence", "sigmas": 1, "unit": "mm", "scope": {}}
+    change = Datastream("M", "displacement_up", "mm")
+    assert judge(rule, change, [(0, -8.0, 10.0)]).level is Level.NONE
+    assert judge(rule, change, [(0, -8.0, 10.0)]).verdict is Verdict.CANNOT_TELL
+    assert judge(rule, change, [(0, -8.0, 1.4)]).level is Level.BLUE
+
+
+def test_a_limit_below_is_passed_from_above():
+    rule = {**DEPTH, "direction": "below", "levels": {"blue": -5, "yellow": -8}}
+    assert judge(rule, Datastream("M", "head", "m"), [(0, -6.0, 0.1)]).level is Level.BLUE
+    assert judge(rule, Datastream("M", "head", "m"), [(0, -4.0, 0.1)]).verdict is Verdict.OK
+
+
+def test_no_observation_cannot_be_told():
+    assert judge(DEPTH, Datastream("M", "depth_to_water", "m"), []).verdict is Verdict.CANNOT_TELL
+
+
+def _history(rate_before, rate_now):
+    days = np.arange(-6 * 366, 1)
+    return [(int(day), -(rate_before * min(day + 365.25, 0) + rate_now * max(day + 365.25, 0)) / 365.25, 1.0) for day in days]
+
+
+@pytest.mark.parametrize(
+    ("before", "recent", "level"),
+    [
+        (2.0, 7.0, Level.YELLOW),
+        (6.8, 7.0, Level.NONE),
+        (1.0, 3.0, Level.NONE),
+        (4.0, 12.0, Level.ORANGE),
+        (-1.0, 6.0, Level.YELLOW),
+    ],
+)
+def test_acceleration_is_one_step_above_the_colour_of_the_rate(before, recent, level):
+    source = Datastream("M", "displacement_up", "mm", datastream_id=7)
+    derived = Datastream("M", "displacement_up_rate_12mo", "mm/a")
+    history = samples(_history(before, recent))
+    found = judge(TREND, derived, [(0, -recent, 0.1)], source=source, series=lambda *_: history)
+    assert found.level is level
+
+
+def test_acceleration_without_five_years_before_cannot_be_told():
+    source = Datastream("M", "displacement_up", "mm", datastream_id=7)
+    short = samples([(day, 0.0, 1.0) for day in range(-400, 1)])
+    found = judge(
+        TREND, Datastream("M", "displacement_up_rate_12mo", "mm/a"), [(0, -7.0, 0.1)], source=source, series=lambda *_: short
+    )
+    assert (found.verdict, found.reason) == (Verdict.CANNOT_TELL, "no_mean_rate")
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict", "level"),
+    [
+        ({"status": "reached", "time": None}, Verdict.BREACH, Level.YELLOW),
+        ({"status": "within", "time": (T0 + timedelta(days=1200)).isoformat()}, Verdict.BREACH, Level.BLUE),
+        ({"status": "within", "time": (T0 + timedelta(days=9000)).isoformat()}, Verdict.OK, Level.NONE),
+        ({"status": "beyond_horizon", "time": None}, Verdict.OK, Level.NONE),
+        ({"status": "cannot_tell", "time": None}, Verdict.CANNOT_TELL, Level.NONE),
+    ],
+)
+def test_time_to_limit_has_its_statuses(answer, verdict, level):
+    datastream = Datastream("M", "displacement_up_rate_12mo", "mm/a")
+    found = judge(AHEAD, datastream, [], runs={"time_to_limit": {"limits": {"target": answer}}})
+    assert (found.verdict, found.level) == (verdict, level)
+
+
+def test_time_to_limit_without_a_forecast_cannot_be_told():
+    assert judge(AHEAD, Datastream("M", "x_rate_12mo", "mm/a"), []).reason == "no_forecast"
