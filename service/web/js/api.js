@@ -65,10 +65,10 @@ export const get = (path, params, signal) => request("GET", address(path, params
 /** POST a JSON body. */
 export const post = (path, body) => request("POST", address(path), body);
 
-/** GET every page of a list, up to `most` items. */
+/** GET every page of a list, up to `most` items; the server refuses parameters that it does not know, so nothing is added here. */
 export async function list(path, params, { most = 20000, signal } = {}) {
   const items = [];
-  let next = address(path, { limit: 1000, ...params });
+  let next = address(path, params);
   let extra = {};
   while (next && items.length < most) {
     const page = await request("GET", next, null, signal);

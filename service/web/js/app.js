@@ -84,7 +84,7 @@ async function enter(reason = t("login_to_read")) {
 
 async function refreshAll() {
   const [stations, regions, properties, rules] = await Promise.all([
-    list("/stations"), state.regions.size ? null : list("/regions").catch(() => null),
+    list("/stations", { limit: 1000 }), state.regions.size ? null : list("/regions").catch(() => null),
     state.properties ? null : list("/properties").catch(() => null), state.rules.size || !may("read_rules") ? null : list("/rules").catch(() => null)]);
   state.stations = stations.items;
   if (regions) state.regions = new Map(regions.items.map((one) => [one.code, one]));
@@ -107,7 +107,7 @@ async function refreshSummary() {
 async function refreshAlerts() {
   trouble.alerts = null;
   try {
-    const found = await list("/alerts", { state: state.alertsState, ...(state.alertsState === "resolved" ? { limit: 100 } : {}) }, { most: state.alertsState === "resolved" ? 100 : 2000 });
+    const found = await list("/alerts", { state: state.alertsState, limit: state.alertsState === "resolved" ? 100 : 1000 }, { most: state.alertsState === "resolved" ? 100 : 2000 });
     state.alerts = state.alertsState === "resolved" ? found.items : worstFirst(found.items);
     forgetDetails(state.alerts);
   } catch (problem) {
@@ -124,7 +124,7 @@ function worstFirst(alerts) {
 async function refreshSilent() {
   trouble.silent = null;
   try {
-    state.silent = await list("/silent");
+    state.silent = await list("/silent", { limit: 1000 });
   } catch (problem) {
     trouble.silent = problem;
   }
@@ -132,7 +132,7 @@ async function refreshSilent() {
 }
 
 async function refreshStations() {
-  state.stations = (await list("/stations")).items;
+  state.stations = (await list("/stations", { limit: 1000 })).items;
   drawStationsEverywhere();
 }
 

@@ -104,11 +104,11 @@ function alignedData() {
 
 function seriesOptions() {
   const { data } = chart;
-  const dots = data.points <= 260;
+  const dots = data.raw !== null && data.points <= 260;
   const thin = { points: { show: false } };
   return [
     {},
-    { label: "value", stroke: css("--line"), width: 1.5, points: { show: dots, size: 5, fill: css("--surface"), stroke: css("--line") }, paths: data.total ? uPlot.paths.bars({ size: [0.9, 40] }) : undefined, fill: data.total ? css("--line-soft") : undefined },
+    { label: "value", stroke: css("--line"), width: 1.5, points: { show: dots, size: 5, fill: css("--surface"), stroke: css("--line"), filter: (u, index, show) => (show ? null : lonely(u.data[index])) }, paths: data.total ? uPlot.paths.bars({ size: [0.9, 40] }) : undefined, fill: data.total ? css("--line-soft") : undefined },
     { label: "low", stroke: "transparent", ...thin },
     { label: "high", stroke: "transparent", ...thin },
     { label: "fitted", stroke: css("--fit"), width: 2, ...thin },
@@ -117,6 +117,22 @@ function seriesOptions() {
     { label: "upper", stroke: css("--band-edge"), width: 1, dash: [2, 4], ...thin },
     { label: "trend", stroke: css("--trend"), width: 1.4, dash: [10, 3, 2, 3], ...thin },
   ];
+}
+
+/** Indices of values with a gap on either side: no line leads to them, so they are drawn as dots. */
+function lonely(values) {
+  const shown = [];
+  let before = null; // the value before, past those that are only absent by alignment
+  let candidate = -1;
+  values.forEach((value, i) => {
+    if (value === undefined) return;
+    if (value === null) {
+      if (candidate >= 0) shown.push(candidate);
+      candidate = -1;
+    } else candidate = before === null ? i : -1;
+    before = value;
+  });
+  return candidate >= 0 ? [...shown, candidate] : shown;
 }
 
 function axis(extra) {

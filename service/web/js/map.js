@@ -2,6 +2,7 @@
 import { byId, fill, h } from "./dom.js";
 import { nameOf, t, word } from "./i18n.js";
 import { ago } from "./format.js";
+import { addGraticule } from "./graticule.js";
 import { LEVELS, now, state, stationState } from "./state.js";
 import { symbol } from "./symbols.js";
 
@@ -35,13 +36,23 @@ async function drawBase(settings) {
   byId("map").dataset.base = kind;
   try {
     if (kind === "tiles") addTiles(settings);
-    else if (kind === "schematic") addDrawing(await fetchJson(SCHEMATIC), "schematic");
+    else if (kind === "schematic") await addSchematic();
+    else if (kind === "none") addGraticule(map);
     else if (kind === "geojson") addDrawing(settings.boundary ?? await fetchJson(settings.geojson_url), "boundary");
     if (kind === "tiles" && settings.boundary) addDrawing(settings.boundary, "outline");
   } catch {
     byId("map").dataset.base = "failed";
+    addGraticule(map);
     map.attributionControl.addAttribution(escaped(t("base_failed")));
   }
+}
+
+/** The drawing that is shipped is of one city; any other gets a graticule until it configures its own. */
+async function addSchematic() {
+  const drawing = await fetchJson(SCHEMATIC);
+  if ((state.node.region_code ?? "").startsWith(drawing.metadata.region_prefix)) return addDrawing(drawing, "schematic");
+  byId("map").dataset.base = "none";
+  return addGraticule(map);
 }
 
 async function fetchJson(address) {

@@ -30,7 +30,7 @@ export async function openStation(chosen, handlers) {
   }
   try {
     const station = await get(`/stations/${code(chosen)}`);
-    const streams = station.datastreams ?? (await list("/datastreams", { station: chosen })).items;
+    const streams = station.datastreams ?? (await list("/datastreams", { station: chosen, limit: 1000 })).items;
     if (ticket !== panel.ticket) return null;
     Object.assign(panel, { station, streams, events: station.events ?? [] });
     drawStation(handlers);

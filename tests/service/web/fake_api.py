@@ -27,6 +27,21 @@ ACCOUNTS = {"wang": ("geology-2026", "王工", "supervisor"), "guest": ("guest-2
 PERMISSIONS = {"supervisor": ["read", "read_rules", "acknowledge", "confirm"], "viewer": ["read", "read_rules"]}
 
 
+WHOLE = {"regions", "properties", "rules"}
+# what the real service takes: it refuses any other parameter
+KNOWN = {
+    "node": set(),
+    "summary": set(),
+    "regions": set(),
+    "properties": set(),
+    "rules": set(),
+    "results": {"points", "horizon_a"},
+    "revisions": {"time"},
+    "observations": {"datastream", "from", "to", "resolution", "points", "limit", "after", "columns"},
+    "findings": {"datastream", "limit", "after"},
+}
+
+
 class ProblemError(Exception):
     """An answer in problem details."""
 
@@ -86,6 +101,9 @@ class FakeApi:
     def answer(self, method: str, path: str, query: dict[str, list[str]], body: dict[str, Any], who: str | None) -> Any:
         """Return the JSON of one request, or raise `ProblemError`."""
         self.requests[path] += 1
+        unknown = set(query) - KNOWN.get(path.removeprefix("/api/v1/").split("/")[-1], {"state", "limit", "after"})
+        if unknown:
+            raise ProblemError(400, "request", f"unknown parameter {sorted(unknown)}")
         if path in self.failures:
             raise ProblemError(self.failures[path], "unavailable", "the database is out of reach", "wait and try again")
         parts = [unquote(part) for part in path.removeprefix("/api/v1/").split("/")]
@@ -136,6 +154,8 @@ class FakeApi:
     @staticmethod
     def _page(items: list[dict[str, Any]], query: dict[str, str], path: str) -> dict[str, Any]:
         # pages are kept small, so that the page must follow `next`
+        if path.rsplit("/", maxsplit=1)[-1] in WHOLE:
+            return {"items": items, "next": None}
         begin = int(query.get("after", 0))
         end = begin + min(int(query.get("limit", 100)), 4)
         rest = "&".join(f"{name}={value}" for name, value in query.items() if name != "after")

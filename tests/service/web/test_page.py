@@ -404,7 +404,11 @@ def test_the_base_layer_can_be_switched_off_or_replaced(page: Page, api: FakeApi
     api.network.node["map"]["base"] = "none"
     page.open()
     assert page.data("#map")["base"] == "none"
-    assert not page.all("#map path.base")
+    assert not page.all("#map path.base:not(.base-graticule)")
+    assert "°E" in page.one("#map .degrees").get_attribute("textContent")
+    api.network.node |= {"map": {}, "region_code": "330500"}
+    page.open()
+    assert page.data("#map")["base"] == "none", "another city is not shown a drawing of Jiaxing"
     square = [[120.5, 30.5], [121.0, 30.5], [121.0, 31.0], [120.5, 30.5]]
     api.network.node["map"] = {
         "boundary": {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [square]}}
