@@ -33,6 +33,8 @@ _MJD_OF_1970 = 40587
 _DATA_LINE = re.compile(r"^\s*[A-Za-z0-9_\-]{3,9}\s+\d{2}[A-Z]{3}\d{2}\s+\d{4}\.\d+\s+\d{5}\s", re.MULTILINE)
 _COMPONENTS = (("displacement_east", 7, 8, 14), ("displacement_north", 9, 10, 15), ("displacement_up", 11, 12, 16))
 _MJD, _REFLON, _ANTENNA, _LATITUDE = 3, 6, 13, 20
+_LARGEST_M = 9e6
+"""No coordinate of a site is larger; what is, is a damaged row."""
 _STEP_MM = 0.05
 """Smallest change of antenna height (m fractions are given to 0.1 mm) that is worth an entry in the event log."""
 
@@ -70,7 +72,9 @@ def parse(raw: bytes, profile: Profile | None, context: ImportContext) -> Parsed
     first = int(order[0])
     parts = [_component(frame, whole, fraction, sigma, first) for _, whole, fraction, sigma in _COMPONENTS]
     n = len(time)
-    first_line = raw_line(raw, int(lines[first])).decode("ascii", errors="replace")
+    first_line = (
+        split_lines(raw.decode("ascii", errors="replace"))[lines[first] - 1] if b"\r" in raw else _line(raw, int(lines[first]))
+    )
     result = np.concatenate([part[0] for part in parts])
     streams = tuple(
         _stream(station, station_in_file, code, parts[i][2], iso(time[first]), first_line, context, profile)
@@ -92,6 +96,10 @@ def parse(raw: bytes, profile: Profile | None, context: ImportContext) -> Parsed
     return ParsedPayload(streams, built, tuple(rejected), notes)
 
 
+def _line(raw: bytes, number: int) -> str:
+    return raw_line(raw, number).decode("ascii", errors="replace")
+
+
 def _read(raw: bytes, context: ImportContext) -> tuple[pd.DataFrame, npt.NDArray[np.int32], list[Rejected]]:
     text = raw.decode("ascii", errors="replace")
     skip = 0 if _DATA_LINE.match(text) else 1
@@ -108,17 +116,16 @@ def _read_quickly(text: str, skip: int) -> pd.DataFrame | None:
     if width not in COLUMN_COUNTS:
         return None
     line_count = text.count("\n") + (not text.endswith("\n"))
-    # The last column must be a number and one beyond it empty, else a row has too few or too many columns and its values are shifted.
-    numbers = [_MJD, *range(7, 17), width - 1]
+    # All columns are read, although half are stored: a row with one too few or too many has shifted values, and is found only so.
+    numbers = list(range(2, width))
     try:
         frame = pd.read_csv(
             io.StringIO(text),
             sep=r"\s+",
             header=None,
             skiprows=skip,
-            names=list(range(width + 1)),
-            usecols=[0, *numbers, width],
-            dtype={0: object, width: object} | dict.fromkeys(numbers, np.float64),
+            names=list(range(width)),
+            dtype={0: object, 1: object} | dict.fromkeys(numbers, np.float64),
             index_col=False,
             skip_blank_lines=False,
             na_filter=False,
@@ -130,8 +137,13 @@ def _read_quickly(text: str, skip: int) -> pd.DataFrame | None:
         return None
     values = frame[numbers].to_numpy(dtype=np.float64)
     sound = len(frame) == line_count - skip and len(frame) > 0 and bool(np.isfinite(values).all())
-    sound = sound and not frame[width].fillna("").astype(bool).any()
-    if not sound or values[:, 0].min() <= 0 or values[:, 0].max() >= 100_000 or values[:, 8:11].min() < 0:
+    if (
+        not sound
+        or np.abs(values).max() > _LARGEST_M
+        or values[:, 1].min() <= 0
+        or values[:, 1].max() >= 100_000
+        or values[:, 12:15].min() < 0
+    ):
         return None
     return frame
 
@@ -173,7 +185,7 @@ def _row(fields: list[str]) -> list[object] | None:
     except ValueError:
         return None
     mjd, sigmas = numbers[1], numbers[12:15]
-    if not all(np.isfinite(numbers)) or not 0 < mjd < 100_000 or min(sigmas) < 0:
+    if not all(np.isfinite(numbers)) or not 0 < mjd < 100_000 or min(sigmas) < 0 or max(map(abs, numbers)) > _LARGEST_M:
         return None
     return [fields[0], 0.0, *numbers]
 

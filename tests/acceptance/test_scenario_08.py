@@ -1,0 +1,88 @@
+"""Scenario 8: a TOA5 file without zone, with "NAN", repeated rows, a RECORD gap and 40 days of hourly backfill, imported twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from domain.errors import FormatError
+from ingest.profile import Profile, parse_profile
+from service.bootstrap import Container
+from service.configuration import apply_folder
+from service.settings import Settings
+
+pytestmark = pytest.mark.stack
+
+FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "examples" / "jiaxing"
+NOW = datetime(2026, 6, 1, 4, tzinfo=UTC)
+ROWS = 960
+START = datetime(2026, 4, 1)  # noqa: DTZ001 - a wall time of the logger, whose file states no zone
+MISSING_ROW, REPEATED_ROW, GAP = 100, 200, range(500, 505)
+
+
+def backfill() -> bytes:
+    lines = [
+        '"TOA5","W-BACKFILL","CR300","1","CR300.Std.10","CPU:w.CR300","1","Hourly"',
+        '"TIMESTAMP","RECORD","Depth"',
+        '"TS","RN","m"',
+        '"","","Smp"',
+    ]
+    for number in range(ROWS):
+        if number in GAP:
+            continue
+        value = '"NAN"' if number == MISSING_ROW else f"{5 + number / 1000:.3f}"
+        line = f'"{START + timedelta(hours=number):%Y-%m-%d %H:%M:%S}",{number},{value}'
+        lines += [line, line] if number == REPEATED_ROW else [line]
+    return ("\r\n".join(lines) + "\r\n").encode()
+
+
+def profile(zone: str | None) -> Profile:
+    rules = [{"match": "Depth", "property": "depth_to_water", "interval_s": 3600}]
+    return parse_profile({"format": "toa5", "columns": rules, "time": {"zone": zone} if zone else {}}, "wells")
+
+
+@pytest.fixture(scope="module")
+def container(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
+    with Container(Settings(home=tmp_path_factory.mktemp("home"), database_url=database_url)) as opened:
+        apply_folder(FOLDER, opened.registers, opened.alerts, opened.access, "tester", now=NOW)
+        yield opened
+
+
+def test_without_a_zone_the_file_is_refused(container: Container) -> None:
+    with pytest.raises(FormatError, match="zone"):
+        container.pipeline.ingest_file(backfill(), "w.dat", profile=profile(None), actor="tester", now=NOW)
+
+
+def test_forty_days_of_backfill_twice_are_stored_once(container: Container) -> None:
+    first = container.pipeline.ingest_file(backfill(), "w.dat", profile=profile("Asia/Shanghai"), actor="tester", now=NOW)
+    again = container.pipeline.ingest_file(backfill(), "w.dat", profile=profile("Asia/Shanghai"), actor="tester", now=NOW)
+    stored = ROWS - len(GAP)
+    assert (first.accepted, first.duplicate, first.corrected, first.rejected) == (stored, 1, 0, 0)
+    assert (again.accepted, again.duplicate, again.corrected, again.rejected) == (0, stored + 1, 0, 0)
+    gap = {"after": GAP[0] - 1, "before": GAP[-1] + 1, "missing": len(GAP)}
+    assert [{key: item[key] for key in gap} for item in first.notes["record_gaps"]] == [gap]
+
+    datastream = container.registers.datastream("W-BACKFILL:depth_to_water")
+    assert datastream is not None
+    assert datastream.datastream_id is not None
+    series = container.observations.series(datastream.datastream_id)
+    expected = [number for number in range(ROWS) if number not in GAP]
+    utc = np.datetime64(START) - np.timedelta64(8, "h")
+    assert series.time.tolist() == [(utc + np.timedelta64(number, "h")).astype("datetime64[us]").item() for number in expected]
+    assert np.isnan(series.result[MISSING_ROW])
+    assert series.quality[MISSING_ROW] == 9
+    known = np.delete(series.result, MISSING_ROW)
+    assert known.tolist() == [round(5 + number / 1000, 3) for number in expected if number != MISSING_ROW]
+
+    while container.rollups.refresh(1000):
+        pass
+    days = container.observations.buckets(
+        datastream.datastream_id, datetime(2026, 3, 31, 16, tzinfo=UTC), datetime(2026, 5, 10, 16, tzinfo=UTC), "1d"
+    )
+    assert len(days) == 40
+    assert sum(day.n for day in days) == stored
+    assert days[0].mean == pytest.approx(np.mean([5 + number / 1000 for number in range(24)]), rel=1e-12)
