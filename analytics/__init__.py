@@ -16,10 +16,10 @@ from analytics.detection import Detection, detect_in_series
 from analytics.forecast import Curve, fit_curve
 from analytics.limits import LimitLine, LimitParameters
 from analytics.method import Method, input_digest
+from analytics.preparation import VelocityParameters, prepare
 from analytics.recent_rate import RecentRateParameters
 from analytics.sampling import Samples
 from analytics.screening import AnomalyParameters
-from analytics.velocity import VelocityParameters
 from domain.finding import Outcome
 from domain.model import StationEvent, ValueKind
 
@@ -113,7 +113,7 @@ def analyse_datastream(
         sparse=settings.sparse,
         find_steps=settings.find_steps,
     )
-    ready = velocity.prepare(samples, events, base, now)
+    ready = prepare(samples, events, base, now)
     outcomes = [
         velocity.outcome(samples, events, base, ready),
         recent_rate.outcome(samples, events, RecentRateParameters(base), ready, now),

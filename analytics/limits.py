@@ -14,8 +14,9 @@ import numpy as np
 
 from analytics.forecast import LimitTime, time_to_limit
 from analytics.method import make_run, plain, time_of, year_of
+from analytics.preparation import Prepared, VelocityParameters, prepare
 from analytics.sampling import Samples
-from analytics.velocity import Prepared, VelocityParameters, describe, newest_count, prepare
+from analytics.velocity import describe, newest_count
 from domain.finding import LimitStatus, Outcome
 from domain.model import StationEvent
 

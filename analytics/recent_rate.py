@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from analytics.method import aware, make_run, numpy_time
+from analytics.preparation import Prepared, VelocityParameters, prepare
 from analytics.sampling import Samples, decimal_years
 from analytics.trajectory import TrajectoryFit, TrajectoryModel, fit_trajectory, fit_weighted
-from analytics.velocity import Prepared, VelocityParameters, prepare
 from domain.finding import Outcome, Scalar
 from domain.model import StationEvent
 from domain.quality import Quality

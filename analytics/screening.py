@@ -14,8 +14,8 @@ import numpy as np
 
 from analytics.anomaly import Anomaly, AnomalySettings, detect_anomalies, find_frozen, find_gaps_in, hampel
 from analytics.method import aware, make_run, until, without_excluded
+from analytics.preparation import Prepared, VelocityParameters, prepare, scaled
 from analytics.sampling import Samples, typical_interval_d
-from analytics.velocity import Prepared, VelocityParameters, prepare, scaled
 from domain.finding import Finding, FindingKind, Outcome
 from domain.model import StationEvent, ValueKind
 
