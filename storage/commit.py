@@ -118,9 +118,9 @@ def _copy_values(connection: Connection, statement: bytes, types: Sequence[str],
             copy.write_row(row)
 
 
-def _copy_columns(connection: Connection, statement: bytes, columns: Sequence[Column]) -> None:
+def _copy_columns(connection: Connection, statement: bytes, columns: Sequence[Column], *, in_order: bool = False) -> None:
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        for part in encode_rows(columns):
+        for part in encode_rows(columns, in_order=in_order):
             copy.write(part)
 
 
@@ -214,9 +214,8 @@ def _merge(connection: Connection, prepared: Prepared, outcome: npt.NDArray[np.i
         connection.execute(SQL.correct_observations, parameters, prepare=False)
     if len(lines):
         superseded_by = constant(stamp.batch_id, "int64", len(lines))
-        _copy_columns(
-            connection, SQL.copy_revisions, [*_value_columns(lines), *_stamp_columns(stamp, len(lines)), superseded_by]
-        )
+        values = [*_value_columns(lines), *_stamp_columns(stamp, len(lines)), superseded_by]
+        _copy_columns(connection, SQL.copy_revisions, values, in_order=True)
     return len(lines)
 
 

@@ -59,13 +59,15 @@ def texts(values: npt.NDArray[np.object_]) -> Column:
     return Column(values, np.fromiter((not value for value in values), dtype=bool, count=len(values)))
 
 
-def encode_rows(columns: Sequence[Column]) -> Iterator[bytes]:
+def encode_rows(columns: Sequence[Column], *, in_order: bool = False) -> Iterator[bytes]:
     """Yield the whole binary COPY stream of a table given by its columns, all of one length.
 
     Parameters
     ----------
     columns
         In the order of the COPY statement's column list.
+    in_order
+        Keep the order of the rows, at the price of smaller pieces: for tables whose identity tells the order of events.
 
     Yields
     ------
@@ -75,7 +77,8 @@ def encode_rows(columns: Sequence[Column]) -> Iterator[bytes]:
     n = len(columns[0].values)
     yield HEADER
     for start in range(0, n, CHUNK_ROWS):
-        yield from _encode_chunk([_slice(column, slice(start, min(start + CHUNK_ROWS, n))) for column in columns])
+        chunk = [_slice(column, slice(start, min(start + CHUNK_ROWS, n))) for column in columns]
+        yield from _encode_runs(chunk) if in_order else _encode_chunk(chunk)
     yield TRAILER
 
 
@@ -89,6 +92,13 @@ def _encode_chunk(columns: list[Column]) -> Iterator[bytes]:
     for value in distinct:
         chosen = columns if len(distinct) == 1 else [_slice(column, pattern == value) for column in columns]
         yield _encode_alike(chosen)
+
+
+def _encode_runs(columns: list[Column]) -> Iterator[bytes]:
+    ends = np.flatnonzero(np.diff(_patterns(columns))) + 1
+    n = len(columns[0].values)
+    for start, end in zip([0, *ends.tolist()], [*ends.tolist(), n], strict=True):
+        yield _encode_alike([_slice(column, slice(start, end)) for column in columns])
 
 
 def _patterns(columns: list[Column]) -> npt.NDArray[np.int64]:

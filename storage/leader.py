@@ -6,6 +6,7 @@ This file finishes with `Leadership`.
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -61,7 +62,10 @@ class Leadership:
         return True
 
     def release(self) -> None:
-        """Step down."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        """Step down; whoever asks next can lead at once."""
+        if self._connection is None:
+            return
+        connection, self._connection = self._connection, None
+        # Closing alone would free the lock only when the server gets round to ending the session.
+        with connection, suppress(psycopg.OperationalError):
+            connection.execute(SQL.unlock, [self._key])

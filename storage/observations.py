@@ -201,8 +201,10 @@ class ObservationRepository:
                 return cursor.execute(SQL.page_as_of, parameters | {"later": later}).fetchall()
             return cursor.execute(SQL.page, parameters).fetchall()
 
-    def buckets(self, datastream_id: int, start: datetime | None, end: datetime | None, resolution: str) -> list[BucketRow]:
-        """Return the roll-ups whose bucket begins in [start, end), in time order.
+    def buckets(
+        self, datastream_id: int, start: datetime | None, end: datetime | None, resolution: str, *, limit: int | None = None
+    ) -> list[BucketRow]:
+        """Return the roll-ups whose bucket begins in [start, end), in time order, at most `limit` of them (None = all).
 
         Raises
         ------
@@ -213,7 +215,7 @@ class ObservationRepository:
             raise RequestError(f"{resolution!r} is not a resolution.", remedy=f"use one of {', '.join(RESOLUTIONS)}")
         statement: bytes = getattr(SQL, f"buckets_{resolution}")
         with self._database.transaction() as connection, connection.cursor(row_factory=class_row(BucketRow)) as cursor:
-            return cursor.execute(statement, {"datastream_id": datastream_id, **_span(start, end)}).fetchall()
+            return cursor.execute(statement, {"datastream_id": datastream_id, "limit": limit, **_span(start, end)}).fetchall()
 
     def revisions(self, datastream_id: int, phenomenon_time: datetime) -> list[RevisionRow]:
         """Return what one key said before, oldest first."""

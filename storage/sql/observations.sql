@@ -201,15 +201,15 @@ LIMIT %(limit)s;
 
 -- name: buckets_1h
 SELECT bucket, n, n_good, mean, min, max, sum, first, last FROM observation_1h
-WHERE datastream_id = %(datastream_id)s AND bucket >= %(start)s AND bucket < %(end)s ORDER BY bucket;
+WHERE datastream_id = %(datastream_id)s AND bucket >= %(start)s AND bucket < %(end)s ORDER BY bucket LIMIT %(limit)s::bigint;
 
 -- name: buckets_1d
 SELECT bucket, n, n_good, mean, min, max, sum, first, last FROM observation_1d
-WHERE datastream_id = %(datastream_id)s AND bucket >= %(start)s AND bucket < %(end)s ORDER BY bucket;
+WHERE datastream_id = %(datastream_id)s AND bucket >= %(start)s AND bucket < %(end)s ORDER BY bucket LIMIT %(limit)s::bigint;
 
 -- name: buckets_1mo
 SELECT bucket, n, n_good, mean, min, max, sum, first, last FROM observation_1mo
-WHERE datastream_id = %(datastream_id)s AND bucket >= %(start)s AND bucket < %(end)s ORDER BY bucket;
+WHERE datastream_id = %(datastream_id)s AND bucket >= %(start)s AND bucket < %(end)s ORDER BY bucket LIMIT %(limit)s::bigint;
 
 -- name: last_time
 SELECT last_time FROM datastream_status WHERE datastream_id = %s;

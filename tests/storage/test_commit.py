@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import psycopg
@@ -43,22 +44,19 @@ def test_a_correction_keeps_what_was_said_before(observations: ObservationReposi
     assert observations.series(id_of(datastream)).result.tolist() == [1.0, 2.5, 3.0, 4.0]
 
 
+def reasons_of(*words: str) -> Any:
+    reasons = np.empty(1, dtype=object)
+    reasons[0] = words
+    return reasons
+
+
 @pytest.mark.parametrize(
     "change",
-    [
-        {"sigma": [0.2]},
-        {"quality": [3]},
-        {"end": [np.datetime64("2024-01-02", "us")]},
-        {"reasons": np.array([("spike",)], dtype=object).reshape(-1)},
-    ],
+    [{"sigma": [0.2]}, {"quality": [3]}, {"end": [np.datetime64("2024-01-02", "us")]}, {"reasons": reasons_of("spike", "manual")}],
 )
 def test_whatever_differs_is_a_correction(
-    observations: ObservationRepository, datastream: Datastream, change: dict[str, object]
+    observations: ObservationRepository, datastream: Datastream, change: dict[str, Any]
 ) -> None:
-    if "reasons" in change:
-        reasons = np.empty(1, dtype=object)
-        reasons[0] = ("spike",)
-        change = {"reasons": reasons}
     observations.commit(batch_of(datastream, [0], [1.0]))
     assert observations.commit(batch_of(datastream, [0], [1.0], **change)).corrected == 1
     assert observations.commit(batch_of(datastream, [0], [1.0], **change)).duplicate == 1

@@ -61,6 +61,17 @@ def test_what_is_encoded_is_what_the_server_reads(database: Database, rows: list
     assert stored == [(a, t, v, q, r, 7) for a, t, v, q, r in rows]
 
 
+def test_rows_keep_their_order_where_it_matters(database: Database) -> None:
+    values = np.array([np.nan, 1.0, 2.0, np.nan, 3.0])
+    with database.transaction() as connection:
+        connection.execute("CREATE TEMPORARY TABLE ordered (id int GENERATED ALWAYS AS IDENTITY, v float8) ON COMMIT DROP")
+        with connection.cursor() as cursor, cursor.copy("COPY ordered (v) FROM STDIN (FORMAT binary)") as copy:
+            for part in encode_rows([floats(values)], in_order=True):
+                copy.write(part)
+        stored = [row[0] for row in connection.execute("SELECT v FROM ordered ORDER BY id")]
+    assert stored == [None, 1.0, 2.0, None, 3.0]
+
+
 def test_a_long_table_is_encoded_in_bounded_parts(database: Database) -> None:
     n = 2 * CHUNK_ROWS + 5
     values = np.arange(n, dtype=np.float64)
