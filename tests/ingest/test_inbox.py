@@ -1,0 +1,101 @@
+"""The inbox: files that rest are read once and moved; half-written ones wait."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from domain.model import Datastream, Station, StationKind
+from ingest.pipeline import Pipeline
+from ingest.transports.inbox import Inbox, InboxSettings
+from tests.ingest.conftest import NOW
+from tests.ingest.memory import MemoryRegistry, MemoryStore
+
+TABLE = "高程系统：1985国家高程基准\n点名,高程(m),观测日期\nA1,2.065,2023-05-10\n".encode()
+
+
+class Hands:
+    """A clock that is moved by hand."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def hands() -> Hands:
+    return Hands()
+
+
+@pytest.fixture
+def inbox(tmp_path: Path, pipeline: Pipeline, registry: MemoryRegistry, hands: Hands) -> Inbox:
+    registry.add_station(Station("A1", StationKind.BENCHMARK, "A1", "A1"), actor="test")
+    registry.add_datastream(Datastream("A1", "height", "m", datum_code="CN-H85"), actor="test")
+    return Inbox(InboxSettings(tmp_path, settle_s=5.0), pipeline, lambda: NOW, monotonic=hands)
+
+
+def poll_after(inbox: Inbox, hands: Hands, seconds: float) -> int:
+    hands.now += seconds
+    return inbox.poll()
+
+
+def test_a_file_is_read_when_it_rests_and_moved_with_its_report(
+    inbox: Inbox, hands: Hands, tmp_path: Path, store: MemoryStore
+) -> None:
+    (tmp_path / "a.csv").write_bytes(TABLE)
+    assert [poll_after(inbox, hands, 0), poll_after(inbox, hands, 4), poll_after(inbox, hands, 2)] == [0, 0, 1]
+    assert not (tmp_path / "a.csv").exists()
+    assert (tmp_path / "processed" / "a.csv").read_bytes() == TABLE
+    report = json.loads((tmp_path / "processed" / "a.csv.report.json").read_text(encoding="utf-8"))
+    assert (report["accepted"], report["rejected"]) == (1, 0)
+    ledger = json.loads((tmp_path / "processed" / "ledger.jsonl").read_text(encoding="utf-8"))
+    assert (ledger["sha256"], ledger["path"]) == (report["sha256"], "a.csv")
+    assert store.batches[0].source_kind == "inbox"
+
+
+def test_a_file_that_still_grows_waits(inbox: Inbox, hands: Hands, tmp_path: Path, store: MemoryStore) -> None:
+    for size in (10, 40, len(TABLE)):
+        (tmp_path / "a.csv").write_bytes(TABLE[:size])
+        assert poll_after(inbox, hands, 4) == 0
+    assert store.batches == []
+    assert poll_after(inbox, hands, 6) == 1
+    assert len(store.rows) == 1
+
+
+def test_an_unusable_file_goes_to_rejected_with_the_reason(inbox: Inbox, hands: Hands, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_bytes(b"what is this\n")
+    (tmp_path / "unknown.csv").write_bytes(TABLE.replace(b"A1", b"B1"))
+    (tmp_path / "being-written.csv.part").write_bytes(TABLE)
+    poll_after(inbox, hands, 0)
+    assert poll_after(inbox, hands, 6) == 2
+    assert "Remedy" in json.loads((tmp_path / "rejected" / "x.csv.report.json").read_text(encoding="utf-8"))["reason"]
+    unknown = json.loads((tmp_path / "rejected" / "unknown.csv.report.json").read_text(encoding="utf-8"))
+    assert unknown["rejects"][0]["code"] == "station"
+    assert (tmp_path / "being-written.csv.part").exists()
+
+
+def test_files_stay_while_the_database_is_out_of_reach(inbox: Inbox, hands: Hands, tmp_path: Path, store: MemoryStore) -> None:
+    (tmp_path / "a.csv").write_bytes(TABLE)
+    poll_after(inbox, hands, 0)
+    store.is_out_of_reach = True
+    assert poll_after(inbox, hands, 6) == 0
+    assert (tmp_path / "a.csv").exists()
+    store.is_out_of_reach = False
+    assert poll_after(inbox, hands, 1) == 1
+
+
+def test_the_same_name_again_is_kept_beside_and_a_folder_names_the_profile(
+    inbox: Inbox, hands: Hands, tmp_path: Path, store: MemoryStore
+) -> None:
+    for _ in range(2):
+        (tmp_path / "levelling").mkdir(exist_ok=True)
+        (tmp_path / "levelling" / "a.csv").write_bytes(TABLE)
+        poll_after(inbox, hands, 0)
+        assert poll_after(inbox, hands, 6) == 1
+    moved = sorted(path.name for path in (tmp_path / "processed" / "levelling").iterdir())
+    assert moved == ["a.1.csv", "a.1.csv.report.json", "a.csv", "a.csv.report.json"]
+    assert [batch.profile for batch in store.batches] == ["levelling", "levelling"]
+    assert len(store.rows) == 1
