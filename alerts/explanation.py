@@ -88,18 +88,37 @@ class _Words:
         return ("【模拟】", "[SIMULATED] ") if self.evidence.get("simulated") else ("", "")
 
     def headline_zh(self) -> str:
-        colour = f"{self.alert.level.word_zh}色" if self.alert.level else ""
-        limit = self.limit()
-        passed = f"，{'超过' if self.evidence.get('direction') != 'below' else '低于'}{colour}限值 {limit}" if limit else ""
-        over = f"（{_STATES[self.alert.state][0]}）" if self.alert.state is not AlertState.FIRING else ""
-        return f"{self._mark()[0]}{self.place_zh}：{self.rule.name_zh} {self.amount()}{passed}{over}"
+        return f"{self._mark()[0]}{self.place_zh}：{self.rule.name_zh} {self.amount()}{self._standing()[0]}{self._outcome()[0]}"
 
     def headline_en(self) -> str:
-        limit = self.limit()
-        side = "above" if self.evidence.get("direction") != "below" else "below"
-        passed = f", {side} the {self.alert.level.word} limit of {limit}" if limit else ""
-        over = f" ({_STATES[self.alert.state][1]})" if self.alert.state is not AlertState.FIRING else ""
-        return f"{self._mark()[1]}{self.place_en}: {_lower_first(self.rule.name_en)} {self.amount()}{passed}{over}"
+        name = _lower_first(self.rule.name_en)
+        return f"{self._mark()[1]}{self.place_en}: {name} {self.amount()}{self._standing()[1]}{self._outcome()[1]}"
+
+    def _standing(self) -> tuple[str, str]:
+        """Say how the value stands to the limit: beyond it, not yet back behind its clear limit, or within it again."""
+        limit, value, bound = self.limit(), self.evidence.get("value"), self.evidence.get("limit")
+        if limit is None or value is None or bound is None:
+            return "", ""
+        above = self.evidence.get("direction") != "below"
+        colour_zh, colour_en = f"{self.alert.level.word_zh}色限值 {limit}", f"the {self.alert.level.word} limit of {limit}"
+        if value >= bound if above else value <= bound:
+            return f"，{'超过' if above else '低于'}{colour_zh}", f", {'above' if above else 'below'} {colour_en}"
+        deadband = float(self.evidence.get("deadband") or 0.0)
+        cleared = bound - deadband if above else bound + deadband
+        if self.alert.state is AlertState.FIRING and (value >= cleared if above else value <= cleared):
+            back = f"{_figure(cleared)} {self.evidence.get('unit') or ''}".strip()
+            return f"，{colour_zh}（尚未回到 {back}）", f", {colour_en} (not yet back behind {back})"
+        return f"，已回到{colour_zh}以内", f", back within {colour_en}"
+
+    def _outcome(self) -> tuple[str, str]:
+        if self.alert.confirmation is Confirmation.REJECTED:
+            return "（核实为误报）", " (found false)"
+        if self.alert.memory.get("cancelled"):
+            return "（已撤销：更正后的数据没有超限）", " (cancelled: the corrected data hold no breach)"
+        if self.alert.state is AlertState.FIRING:
+            return "", ""
+        words = _STATES[self.alert.state]
+        return f"（{words[0]}）", f" ({words[1]})"
 
     def text_zh(self) -> str:
         reason = _reason(self.evidence.get("reason"))[0]

@@ -97,7 +97,9 @@ class Replay:
         before = episode_from_json(memory["episode"]) if memory.get("episode") else None
         if not len(trace) or not _unchanged(before, folded):
             return None
-        found = Found(context, definition, ladder, evaluation_of(trace, context, ladder, definition.unit), 0, trace, folded, pinned=False)
+        found = Found(
+            context, definition, ladder, evaluation_of(trace, context, ladder, definition.unit), 0, trace, folded, pinned=False
+        )
         blinded = (found.evaluation.verdict is Verdict.CANNOT_TELL) != (state.verdict is Verdict.CANNOT_TELL)
         return None if before is not None and blinded else found
 
