@@ -8,10 +8,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
-
-from service.api.times import stamp
 
 _IN_UNIT = {"result", "sigma", "mean", "min", "max", "sum", "first", "last"}
 _TIMES = {"phenomenon_time", "phenomenon_end", "result_time", "start"}
@@ -37,8 +34,6 @@ def _heading(name: str, unit: str) -> str:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    if isinstance(value, datetime):
-        return stamp(value) or ""
     if isinstance(value, float):
         return repr(value)
     if isinstance(value, list | tuple):

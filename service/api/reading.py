@@ -5,17 +5,23 @@ This file finishes with `read_buckets`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import numpy as np
+
 from domain.errors import RequestError
+from domain.observation import FloatArray
 from domain.units import canonical, convert, convert_spread, parse_unit
 from service.api.lookup import Readable
 from service.api.parameters import parse_time
+from service.api.times import number, stamp
 from service.sharing.disclosure import HeightView
 
+Values = list[float | None]
 STEPS = {"1h": timedelta(hours=1), "1d": timedelta(days=1)}
 
 
@@ -27,20 +33,32 @@ class Scale:
     target: str
     shift: float = 0.0
 
-    def value(self, result: float | None) -> float | None:
-        """Convert a result; the very same number where nothing is to be done."""
-        if result is None:
-            return None
-        return convert(result - self.shift if self.shift else result, self.source, self.target)
+    def values(self, results: Sequence[float | None]) -> Values:
+        """Convert results; the very same numbers where nothing is to be done."""
+        if self.source == self.target and not self.shift:
+            return [number(result) for result in results]
+        stored = _array(results)
+        return _listed(convert(stored - self.shift if self.shift else stored, self.source, self.target))
 
-    def spread(self, sigma: float | None) -> float | None:
-        """Convert a sigma or a difference: the factor alone."""
-        return None if sigma is None else convert_spread(sigma, self.source, self.target)
+    def spreads(self, sigmas: Sequence[float | None]) -> Values:
+        """Convert sigmas or differences: the factor alone."""
+        if self.source == self.target:
+            return [number(sigma) for sigma in sigmas]
+        return _listed(convert_spread(_array(sigmas), self.source, self.target))
 
-    def total(self, total: float | None) -> float | None:
-        """Convert a sum of results; unknown for scales with an offset or a shift, where a sum has no meaning."""
-        moved = self.shift or parse_unit(self.source).offset != parse_unit(self.target).offset
-        return None if total is None or moved else convert(total, self.source, self.target)
+    def totals(self, totals: Sequence[float | None]) -> Values:
+        """Convert sums of results; unknown for scales with an offset or a shift, where a sum has no meaning."""
+        if self.shift or parse_unit(self.source).offset != parse_unit(self.target).offset:
+            return [None] * len(totals)
+        return self.values(totals)
+
+
+def _array(values: Sequence[float | None]) -> FloatArray:
+    return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def _listed(values: FloatArray) -> Values:
+    return [value if math.isfinite(value) else None for value in values.tolist()]
 
 
 def scale_for(container: Any, readable: Readable, unit: str | None) -> Scale:
@@ -94,21 +112,25 @@ def read_raw(
 ) -> Page:
     """Read observations as they are, `limit` at most."""
     rows = container.observations.page(readable.key, span[0], span[1], after=after, limit=limit + 1, as_of=as_of)
-    page = [observation_row(row, scale) for row in rows[:limit]]
-    return Page(page, rows[limit - 1].phenomenon_time if len(rows) > limit else None)
+    return Page(observation_rows(rows[:limit], scale), rows[limit - 1].phenomenon_time if len(rows) > limit else None)
 
 
-def observation_row(row: Any, scale: Scale) -> dict[str, Any]:
-    """Return one observation with times as they are and values in the unit asked for."""
-    return {
-        "phenomenon_time": row.phenomenon_time,
-        "phenomenon_end": row.phenomenon_end,
-        "result": scale.value(row.result),
-        "sigma": scale.spread(row.sigma),
-        "quality": row.quality,
-        "quality_reasons": list(row.quality_reasons or ()),
-        "result_time": row.result_time,
-    }
+def observation_rows(rows: Sequence[Any], scale: Scale) -> list[dict[str, Any]]:
+    """Return observations as JSON values, in the unit asked for."""
+    results = scale.values([row.result for row in rows])
+    sigmas = scale.spreads([row.sigma for row in rows])
+    return [
+        {
+            "phenomenon_time": stamp(row.phenomenon_time),
+            "phenomenon_end": stamp(row.phenomenon_end),
+            "result": result,
+            "sigma": sigma,
+            "quality": row.quality,
+            "quality_reasons": list(row.quality_reasons or ()),
+            "result_time": stamp(row.result_time),
+        }
+        for row, result, sigma in zip(rows, results, sigmas, strict=True)
+    ]
 
 
 def read_buckets(
@@ -123,24 +145,28 @@ def read_buckets(
 ) -> Page:
     """Read a roll-up, `limit` buckets at most."""
     start = span[0] if after is None else after + timedelta(microseconds=1)
-    rows: Sequence[Any] = container.observations.buckets(readable.key, start, span[1], resolution)
-    page = [bucket_row(row, scale) for row in rows[:limit]]
-    return Page(page, rows[limit - 1].bucket if len(rows) > limit else None)
+    rows: Sequence[Any] = container.observations.buckets(readable.key, start, span[1], resolution, limit=limit + 1)
+    return Page(bucket_rows(rows[:limit], scale), rows[limit - 1].bucket if len(rows) > limit else None)
 
 
-def bucket_row(row: Any, scale: Scale) -> dict[str, Any]:
-    """Return one bucket by its UTC start."""
-    return {
-        "start": row.bucket,
-        "n": row.n,
-        "n_good": row.n_good,
-        "mean": scale.value(row.mean),
-        "min": scale.value(row.min),
-        "max": scale.value(row.max),
-        "sum": scale.total(row.sum),
-        "first": scale.value(row.first),
-        "last": scale.value(row.last),
-    }
+def bucket_rows(rows: Sequence[Any], scale: Scale) -> list[dict[str, Any]]:
+    """Return buckets as JSON values, by their UTC start."""
+    converted = {name: scale.values([getattr(row, name) for row in rows]) for name in ("mean", "min", "max", "first", "last")}
+    totals = scale.totals([row.sum for row in rows])
+    return [
+        {
+            "start": stamp(row.bucket),
+            "n": row.n,
+            "n_good": row.n_good,
+            "mean": converted["mean"][i],
+            "min": converted["min"][i],
+            "max": converted["max"][i],
+            "sum": totals[i],
+            "first": converted["first"][i],
+            "last": converted["last"][i],
+        }
+        for i, row in enumerate(rows)
+    ]
 
 
 def refuse_as_of_rollup(resolution: str, as_of: int | None) -> None:

@@ -12,7 +12,11 @@ from typing import Any
 
 def stamp(moment: datetime | None) -> str | None:
     """Return `2026-01-02T03:04:05Z`, with microseconds only where there are some."""
-    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if moment is None:
+        return None
+    # Most come from the database in UTC: naive printing is twice as fast there as replacing the offset.
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return f"{utc.replace(tzinfo=None).isoformat()}Z"
 
 
 def day(value: date | None) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 from domain.alert import AlertState, Confirmation
 from domain.alerting import AlertRecord
 from domain.model import Datastream, ObservedProperty, Station
-from service.api.reading import Scale, first_result, observation_row
+from service.api.reading import Scale, first_result, observation_rows
 from service.api.shapes import datastream_json, station_json
 from service.api.times import number, plain, stamp
 from service.sharing.agreement import Agreement
@@ -116,7 +116,7 @@ class PartnerFeed:
             "frame": shared.datastream.frame,
             "method": None if made is None else {"name": made.method, "version": made.version},
             "relative_to": "first observation" if shared.heights is HeightView.RELATIVE else None,
-            "items": [observation_row(row, scale) for row in change.observations],
+            "items": observation_rows(change.observations, scale),
         }
 
     def _scale(self, shared: _Shared) -> Scale:

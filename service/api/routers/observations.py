@@ -23,13 +23,14 @@ from service.api.reading import (
     Page,
     Scale,
     choose_rollup,
+    observation_rows,
     parse_as_of,
     read_buckets,
     read_raw,
     refuse_as_of_rollup,
     scale_for,
 )
-from service.api.times import plain, stamp
+from service.api.times import stamp
 
 router = APIRouter(prefix="/api/v1", tags=["observations"])
 _CSV: dict[int | str, dict[str, Any]] = {
@@ -84,7 +85,7 @@ def list_observations(
         head["zone"] = node.zone if node is not None else None
     names = csv_output.RAW if used == "raw" else csv_output.BUCKETS
     body = {"columns": {name: [row[name] for row in page.rows] for name in names}} if columns else {"items": page.rows}
-    return JSONResponse(plain({**head, **body, "next": following}))
+    return JSONResponse({**head, **body, "next": following})
 
 
 class _Query(NamedTuple):
@@ -135,19 +136,8 @@ def list_revisions(
     rows = container.observations.revisions(found.key, parse_time(time, "time"))
     note_restricted_read(container, caller, "read revisions", [found.station], found.datastream)
     items = [
-        {
-            "phenomenon_time": stamp(row.phenomenon_time),
-            "phenomenon_end": stamp(row.phenomenon_end),
-            "result": scale.value(row.result),
-            "sigma": scale.spread(row.sigma),
-            "quality": row.quality,
-            "quality_reasons": list(row.quality_reasons or ()),
-            "result_time": stamp(row.result_time),
-            "received_at": stamp(row.received_at),
-            "superseded_at": stamp(row.superseded_at),
-            "batch_id": row.batch_id,
-        }
-        for row in rows
+        {**said, "received_at": stamp(row.received_at), "superseded_at": stamp(row.superseded_at), "batch_id": row.batch_id}
+        for row, said in zip(rows, observation_rows(rows, scale), strict=True)
     ]
     return {"items": items, "next": None}
 

@@ -213,9 +213,9 @@ class FakeObservations:
         rows = [row for row in rows if start is None or row.phenomenon_time >= start]
         return [row for row in rows if end is None or row.phenomenon_time < end][:limit]
 
-    def buckets(self, key: int, start: Any, end: Any, resolution: str) -> list[Any]:
+    def buckets(self, key: int, start: Any, end: Any, resolution: str, *, limit: int | None = None) -> list[Any]:
         rows = [row for row in self.buckets_of.get((key, resolution), []) if start is None or row.bucket >= start]
-        return [row for row in rows if end is None or row.bucket < end]
+        return [row for row in rows if end is None or row.bucket < end][:limit]
 
     def revisions(self, key: int, time: datetime) -> list[Any]:
         return []
