@@ -192,7 +192,7 @@ class Container:
         """Return the alert engine."""
         from alerts.engine import AlertEngine
 
-        return AlertEngine(self.alerts, self.observations, self.registers, self.issuer)
+        return AlertEngine(self.alerts, self.observations, self.registers, self.issuer, runs=self.analyses)
 
     @cached_property
     def dispatcher(self) -> Dispatcher:
@@ -200,9 +200,9 @@ class Container:
         import numpy as np
 
         from alerts.dispatch import Dispatcher
-        from alerts.notifiers import build
+        from alerts.notifiers import NotifierSettings, build
 
-        notifiers = build(mqtt_url=self.mqtt_url, smtp_url=self.settings.smtp_url, node_code=self.issuer.node_code)
+        notifiers = build(NotifierSettings(self.issuer.node, smtp_url=self.settings.smtp_url, mqtt_url=self.mqtt_url))
         return Dispatcher(self.alerts, notifiers, np.random.default_rng())
 
     def leadership(self, name: str) -> Leadership:
