@@ -1,0 +1,178 @@
+"""What people decide about alerts: acknowledge, confirm, reject, exercise; and the question why.
+
+This file finishes with `Decisions`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from alerts.evidence import judged_evidence
+from alerts.explain import explain
+from alerts.issue import Issuer
+from alerts.lifecycle import Episode, episode_from_json
+from alerts.ports import AlertRegisters, RunReader
+from alerts.reconcile import is_history
+from alerts.recorder import About, Audience, Recorder, Report, Turn
+from alerts.replay import Replay
+from alerts.store import AlertStore, AlertTransaction
+from domain.alert import AlertState, Confirmation, Level, MessageStatus
+from domain.alerting import AlertRecord, RuleKey
+from domain.errors import ConflictError, InputError, NotFoundError
+from domain.model import Datastream
+from domain.ports import ObservationReader
+
+
+class Decisions:
+    """Brings a named person's decision to an alert, in one transaction with what follows from it."""
+
+    def __init__(
+        self,
+        store: AlertStore,
+        observations: ObservationReader,
+        registers: AlertRegisters,
+        issuer: Issuer,
+        runs: RunReader | None = None,
+    ) -> None:
+        self._store = store
+        self._observations = observations
+        self._registers = registers
+        self._replay = Replay(observations, registers, runs)
+        self._recorder = Recorder(issuer)
+
+    def acknowledge(self, alert: int | str, who: str, note: str | None, now: datetime) -> AlertRecord:
+        """Note that a named person has seen an alert; a second acknowledgement changes nothing.
+
+        Raises
+        ------
+        InputError
+            When nobody is named.
+        NotFoundError
+            When there is no such alert.
+        """
+        found = self._named(alert, who)
+        with self._store.transaction([found.key]) as tx:
+            current = tx.alert(found.alert_id or 0)
+            if current.acknowledged_at is not None:
+                return current
+            after = replace(current, acknowledged_by=who, acknowledged_at=now, acknowledged_note=note, updated_at=now)
+            stored = tx.update_alert(after)
+            tx.add_transition(self._recorder.note(stored, Turn(now, now, who, note or "acknowledged", "acknowledged")))
+            return stored
+
+    def confirm(self, alert: int | str, who: str, note: str | None, now: datetime) -> AlertRecord:
+        """Confirm an alert as it stands: what waited for a person goes out. ConflictError where nothing waits."""
+        return self._decide(alert, who, note, now, Confirmation.CONFIRMED)
+
+    def reject(self, alert: int | str, who: str, note: str | None, now: datetime) -> AlertRecord:
+        """Call an alert false: it is resolved, and cancelled where it was issued. ConflictError where nothing waits."""
+        return self._decide(alert, who, note, now, Confirmation.REJECTED)
+
+    def _decide(self, alert: int | str, who: str, note: str | None, now: datetime, decision: Confirmation) -> AlertRecord:
+        found = self._named(alert, who)
+        audience = self._audience(now)
+        with self._store.transaction([found.key]) as tx:
+            current = tx.alert(found.alert_id or 0)
+            if current.confirmation is decision:
+                return current
+            if not _decidable(current, decision):
+                raise ConflictError(f"alert {current.identifier} waits for nobody's decision.", remedy="reload the alert")
+            about = self._about_alert(current)
+            episode = episode_from_json(current.evidence["episode"])
+            name = "confirmed_level" if decision is Confirmation.CONFIRMED else "rejected_level"
+            memory = {**current.memory, "confirmed_level": 0, "rejected_level": 0, name: int(max(episode.level, episode.held))}
+            decided = replace(current, memory=memory, confirmed_by=who, confirmed_at=now)
+            turn = Turn(now, now, who, note or decision.value, decision.value)
+            stored = self._recorder.carry(tx, about, decided, episode, current.evidence, audience, turn, Report())
+            if decision is Confirmation.CONFIRMED and stored.state is AlertState.FIRING:
+                self._deliver_current(tx, about, stored, audience, now)
+            return tx.alert(stored.alert_id or 0)
+
+    def exercise(self, rule_code: str, scope: str, level: Level, who: str, now: datetime) -> AlertRecord:
+        """Open an exercise on a datastream: it goes only to receivers that ask for exercises, and never enters statistics."""
+        rule = self._store.rule(rule_code)
+        datastream = self._registers_datastream(scope)
+        station = self._registers.station(datastream.station)
+        if rule is None or station is None:
+            raise NotFoundError(f"there is no rule {rule_code}.", remedy="list the rules")
+        about = About(rule, station, datastream, f"exercise/{scope}", MessageStatus.EXERCISE)
+        episode = Episode(now, level=level, held=level, armed=level, peak=level, peak_held=level)
+        found = self._replay.judged_exercise(rule, station, datastream, level, now, self._store.current_seq())
+        evidence = judged_evidence(found.context, found.evaluation, episode, found.definition, found.read_seq)
+        with self._store.transaction([RuleKey(rule_code, about.scope)]) as tx:
+            turn = Turn(now, now, who, "exercise")
+            memory = {"confirmed_level": int(level)}
+            return self._recorder.open(tx, about, episode, evidence, self._audience(now), turn, Report(), memory)
+
+    def end_exercise(self, alert: int | str, who: str, now: datetime) -> AlertRecord:
+        """End an exercise. ConflictError where the alert is no exercise or is over."""
+        found = self._named(alert, who)
+        with self._store.transaction([found.key]) as tx:
+            current = tx.alert(found.alert_id or 0)
+            if current.status is not MessageStatus.EXERCISE or current.state is AlertState.RESOLVED:
+                raise ConflictError(f"alert {current.identifier} is no exercise that goes on.", remedy="reload the alert")
+            episode = replace(episode_from_json(current.evidence["episode"]), ended=now)
+            turn = Turn(now, now, who, "the exercise is over")
+            about = self._about_alert(current)
+            return self._recorder.carry(tx, about, current, episode, current.evidence, self._audience(now), turn, Report())
+
+    def explain(self, alert: int | str) -> dict[str, Any]:
+        """Recompute an alert from its recorded inputs and say whether it comes out the same.
+
+        Returns
+        -------
+        dict
+            `ok`, `alert`, `same`, `intact` (the recorded digest fits the recorded evidence), `recorded`, `recomputed`, `differences`.
+        """
+        found = self._stored(alert)
+        rule = self._store.rule(found.rule_code, found.rule_version)
+        if rule is None:
+            raise NotFoundError(f"there is no version {found.rule_version} of rule {found.rule_code}.")
+        about = self._about_alert(found)
+        return explain(found, about, rule, self._replay, self._observations)
+
+    def _named(self, alert: int | str, who: str) -> AlertRecord:
+        if not who.strip():
+            raise InputError("nobody is named.", remedy="name the person who decides")
+        return self._stored(alert)
+
+    def _stored(self, alert: int | str) -> AlertRecord:
+        found = self._store.find_alert(alert)
+        if found is None:
+            raise NotFoundError(f"there is no alert {alert}.", remedy="list the alerts")
+        return found
+
+    def _registers_datastream(self, code: str) -> Datastream:
+        found = self._registers.datastream(code)
+        if found is None:
+            raise NotFoundError(f"there is no datastream {code}.", remedy="list the datastreams")
+        return found
+
+    def _about_alert(self, alert: AlertRecord) -> About:
+        rule = self._store.rule(alert.rule_code, alert.rule_version)
+        station = self._registers.station(alert.station) if alert.station else None
+        if rule is None or station is None:
+            raise NotFoundError(f"rule or station of alert {alert.identifier} are gone.")
+        datastream = self._registers.datastream_by_id(alert.datastream_id) if alert.datastream_id is not None else None
+        return About(rule, station, datastream, alert.scope, alert.status)
+
+    def _audience(self, now: datetime) -> Audience:
+        return Audience(self._store.receivers(), self._store.silences(now))
+
+    def _deliver_current(self, tx: AlertTransaction, about: About, alert: AlertRecord, audience: Audience, now: datetime) -> int:
+        messages = tx.cap_of(alert.alert_id or 0)
+        if not messages or self._recorder.is_silenced(about, alert, audience, now):
+            return 0
+        sent, memory = self._recorder.deliver(tx, about, alert, messages[-1], audience, now)
+        if memory != alert.memory:
+            tx.update_alert(replace(alert, memory=memory))
+        return sent
+
+
+def _decidable(alert: AlertRecord, decision: Confirmation) -> bool:
+    """A confirmation must be awaited; calling an alert false is possible as long as it goes on."""
+    if alert.state is AlertState.RESOLVED or is_history(alert):
+        return False
+    return alert.confirmation is Confirmation.AWAITED or (decision is Confirmation.REJECTED and alert.state is AlertState.FIRING)
