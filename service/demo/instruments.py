@@ -26,7 +26,7 @@ HOURLY_WELL_DENSE_D = 120.0
 GEOTHERMAL_HISTORY_D, GEOTHERMAL_DENSE_D = 1826.0, 60.0
 UP_WHITE_MM, UP_FLICKER = 3.0, 12.0
 HORIZONTAL_WHITE_MM, HORIZONTAL_FLICKER = 1.0, 3.0
-STICK_SLIP_MM = 0.06
+STICK_SLIP_MM = 0.03
 ACCIDENTAL_MM_PER_ROOT_KM = 1.0
 """Class II levelling, accidental error (GB/T 12897)."""
 
@@ -97,7 +97,7 @@ def _layers(
         channel = stream.channel or "total"
         moved = site.surface_mm if channel == "total" else site.layers[channel]
         clean = site.clean_surface_mm if channel == "total" else site.clean_layers[channel]
-        signal = Signal(stream.code, on_grid(moved), 0.015, 3)
+        signal = Signal(stream.code, on_grid(moved), 0.02, 3)
         days = _days_of(stream, station.kind, last_day)
         _record(network, signal, days, rng)
         whole = np.arange(np.floor(last_day), dtype=np.float64)
