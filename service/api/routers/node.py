@@ -40,7 +40,6 @@ def show_node(request: Request) -> dict[str, Any]:
         "version": version("groundwatch"),
         "now": stamp(container.clock()),
         "map": plain(chart),
-        "attributes": plain({name: value for name, value in attributes.items() if name != "map"}),
     }
 
 
