@@ -61,12 +61,16 @@ class Publisher:
             self._client.connect(*self._address, keepalive=30)
         except OSError as error:
             host, port = self._address
-            raise UnavailableError(f"the broker {host}:{port} is out of reach: {error}.", remedy="start the broker, then the gateway") from error
+            raise UnavailableError(
+                f"the broker {host}:{port} is out of reach: {error}.", remedy="start the broker, then the gateway"
+            ) from error
         self._client.loop_start()
         with self._changed:
             if not self._changed.wait_for(lambda: self._is_connected, CONNECT_TIMEOUT_S):
                 self._client.loop_stop()
-                raise UnavailableError("the broker did not accept the gateway's account.", remedy="check its password and access file")
+                raise UnavailableError(
+                    "the broker did not accept the gateway's account.", remedy="check its password and access file"
+                )
         return self
 
     def __exit__(self, *_: object) -> None:

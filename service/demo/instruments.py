@@ -26,6 +26,8 @@ HOURLY_WELL_DENSE_D = 120.0
 GEOTHERMAL_HISTORY_D, GEOTHERMAL_DENSE_D = 1826.0, 60.0
 UP_WHITE_MM, UP_FLICKER = 3.0, 12.0
 HORIZONTAL_WHITE_MM, HORIZONTAL_FLICKER = 1.0, 3.0
+LEVEL_NOISE_M = 0.01
+"""Level probes and tapes: 1 cm."""
 STICK_SLIP_MM = 0.03
 ACCIDENTAL_MM_PER_ROOT_KM = 1.0
 """Class II levelling, accidental error (GB/T 12897)."""
@@ -125,7 +127,7 @@ def _well(
         if stream.property_code == "depth_to_water":
             aquifer = stream.aquifer or "II"
             curve = _with_tide(on_grid(site.heads[aquifer]), site.head_models[aquifer].tide_m)
-            _record(network, Signal(stream.code, curve, 0.004, 3), days, rng)
+            _record(network, Signal(stream.code, curve, LEVEL_NOISE_M, 3), days, rng)
         else:
             mean = 15.5 + 0.028 * (stream.depth_bottom_m or 50.0) + float(rng.normal(0.0, 0.2))
             slow = autoregressive(len(site.surface_mm), 0.05, 90.0, rng)

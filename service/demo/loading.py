@@ -56,7 +56,9 @@ def load(container: Container, seed: int, now: datetime, progress: Callable[[str
     seed, now = (mark[0], mark[1]) if mark is not None else (seed, now)
     _set_mark(container, seed, now, loaded=False)
     network = build(seed, now)
-    progress(f"demonstration: simulated {network.observations():,} observations of {len(network.city.stations)} stations (seed {seed})")
+    progress(
+        f"demonstration: simulated {network.observations():,} observations of {len(network.city.stations)} stations (seed {seed})"
+    )
     _log_events(container, network)
     import_files(container, network, progress)
     _set_mark(container, seed, now, loaded=True)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 LAST_STEP_BEFORE_END_D = 540.0
 FIRST_STEP_AFTER_START_D = 720.0
 APART_D = 250.0
+DECIMALS = {"height": 5}
+"""Digits that the files print, where it is not three."""
 UNITS = {"displacement_up": "mm", "displacement_east": "mm", "displacement_north": "mm", "depth_to_water": "m", "height": "m"}
 
 
@@ -51,7 +53,9 @@ class _Planter:
     def step(self, code: str, day: float, size: float, *, logged: bool) -> None:
         """Shift a datastream from `day` on."""
         series = self.network.series[code]
-        series.result = np.round(series.result + np.where(series.days >= day, size, 0.0), 6)
+        series.result = np.round(
+            series.result + np.where(series.days >= day, size, 0.0), DECIMALS.get(code.split(":", maxsplit=2)[1], 3)
+        )
         if code in self.network.signals:
             self.network.signals[code].steps.append((day, size))
         unit = UNITS[code.split(":")[1]]
@@ -70,7 +74,7 @@ class _Planter:
         for _ in range(count):
             i = int(np.searchsorted(series.days, self.day(code.split(":", maxsplit=1)[0])))
             size = self.sign() * float(self.rng.uniform(low, high))
-            series.result[i] = np.round(series.result[i] + size, 6)
+            series.result[i] = np.round(series.result[i] + size, 3)
             self.network.truths.spikes.append(SpikeTruth(code, moment(self.network.first, float(series.days[i])), size))
 
     def gap(self, codes: list[str], length_d: float) -> None:
@@ -120,7 +124,7 @@ def _plant_gnss(planter: _Planter) -> None:
 def _plant_wells(planter: _Planter) -> None:
     stations = [code for code in planter.stations(StationKind.OBSERVATION_WELL, 11) if not _is_tidal(planter, code)]
     for station in stations[:2]:
-        size = planter.sign() * float(planter.rng.uniform(1.6, 2.6))
+        size = planter.sign() * float(planter.rng.uniform(3.0, 4.5))
         planter.step(f"{station}:depth_to_water", planter.day(station), size, logged=False)
     logged = stations[2]
     day = planter.day(logged)
