@@ -17,6 +17,8 @@ from collections.abc import Callable, Sequence
 from domain.errors import GroundWatchError
 
 Command = Callable[[argparse.Namespace], int]
+THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+"""Read by numpy when it is first imported: many small fits run an order of magnitude slower when each starts threads of its own."""
 CHATTY = ("yoyo", "httpx", "apscheduler")
 REGISTERS = ("station", "sensor", "datastream", "licence", "rule", "partner", "user", "key", "device")
 
@@ -24,6 +26,8 @@ REGISTERS = ("station", "sensor", "datastream", "licence", "rule", "partner", "u
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; errors are one sentence with the remedy, never a traceback."""
     arguments = build_parser().parse_args(argv)
+    for variable in THREAD_VARIABLES:
+        os.environ.setdefault(variable, "1")
     logging.basicConfig(
         level=os.environ.get("GROUNDWATCH_LOG_LEVEL", "INFO").upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
@@ -153,7 +157,7 @@ def _add_analysis(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         ("velocity", "velocity, sigma, seasonal terms and steps of files, with no database"),
         ("detect", "anomalies and change points of files, with no database"),
     ):
-        command = _command(commands, name, f"service.commands.files:{name}", text, machine=True)
+        command = _command(commands, name, f"service.commands.offline:{name}", text, machine=True)
         command.add_argument("files", nargs="+", metavar="FILE")
         command.add_argument("--format")
         command.add_argument("--plot", metavar="FILE", help="draw what was found as png or svg")
