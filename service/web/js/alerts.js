@@ -2,7 +2,7 @@
 import { code, get, post } from "./api.js";
 import { byId, fill, h } from "./dom.js";
 import { language, nameOf, pick, t, word } from "./i18n.js";
-import { ago, bracketed, dateTime, number, offsetText, quantity, unitText } from "./format.js";
+import { ago, bracketed, dateTime, number, offsetText, quantity, span, unitText } from "./format.js";
 import { ask } from "./login.js";
 import { failure, loading, nothing } from "./messages.js";
 import { LEVELS, now, state } from "./state.js";
@@ -58,14 +58,13 @@ function emptyText() {
 function row(alert, handlers) {
   const id = String(alert.id);
   const unfolded = open.has(id);
-  const name = stationName(alert);
   const head = h("button", { type: "button", class: "alert-head", "aria-expanded": String(unfolded), on: { click: () => toggle(alert, item, handlers) } },
     symbol(alert.level_word, 26),
     h("span", { class: "alert-main" },
       h("span", { class: "alert-title" }, pick(alert.headline) || nameOf(alert, "rule_name")),
       h("span", { class: "alert-sub" },
-        h("span", {}, `${word("level", alert.level_word)} · ${name}`),
-        known(alert.value) ? h("span", { class: "num" }, measured(alert)) : null,
+        h("span", {}, [word("level", alert.level_word), alert.station ?? alert.scope].join(" · ")),
+        pick(alert.headline) || !known(alert.value) ? null : h("span", { class: "num" }, measured(alert)),
         h("span", { class: "num" }, t("since", { time: ago(alert.onset, now()) })))),
     h("span", { class: "alert-marks" }, marks(alert)));
   const item = h("article", { class: `alert alert-${alert.level_word}`, dataset: { alert: id, level: alert.level_word, acknowledged: String(Boolean(alert.acknowledged_at)) } }, head);
@@ -153,8 +152,8 @@ function explained(alert) {
 function facts(alert, worded) {
   const rows = worded ?? ownFacts(alert);
   const excess = beyond(alert);
-  if (worded && excess) rows.push([t("fact.sure"), excess]);
-  if (worded) rows.push([t("fact.since"), ago(alert.onset, now())]);
+  if (worded && excess) rows.push([t("fact.excess"), excess]);
+  if (worded) rows.push([t("fact.lasting"), span(((alert.ended ? Date.parse(alert.ended) : now()) - Date.parse(alert.onset)) / 1000)]);
   if (alert.acknowledged_at) rows.push([t("fact.acknowledged"), `${alert.acknowledged_by} · ${dateTime(alert.acknowledged_at)}${alert.acknowledged_note ? ` · ${alert.acknowledged_note}` : ""}`]);
   if (alert.confirmed_at) rows.push([word("confirmation", alert.confirmation), `${alert.confirmed_by} · ${dateTime(alert.confirmed_at)}`]);
   return rows;

@@ -1,7 +1,7 @@
 // From the answers of the API to the arrays that the chart draws. No drawing here, so it can be read on its own.
 import { code, get, list } from "./api.js";
 
-const POINTS = 1600;
+const POINTS = 4000;
 const SUSPECT = 3;
 const FAIL = 4;
 const MISSING = 9;
@@ -54,7 +54,7 @@ function fromRaw(answer, stream) {
     }
     return result;
   });
-  const broken = breakAtGaps(c.time, [value], gapLimit(c.time, stream.interval_s));
+  const broken = breakAtGaps(c.time, [value], gapLimits(c.time, stream.interval_s));
   return {
     resolution: "raw", raw: c, time: broken.time, value: broken.columns[0], low: null, high: null,
     gaps: broken.gaps, flagged, points: value.filter((one) => one !== null && one !== undefined).length, asOf: answer.as_of,
@@ -67,8 +67,8 @@ function fromBuckets(answer, stream) {
   const total = stream.value_kind === "total";
   const value = { total: c.sum, totaliser: c.last }[stream.value_kind] ?? c.mean;
   const size = { "1h": 3600, "1d": 86400, "1mo": 31 * 86400 }[answer.resolution] ?? 86400;
-  const limit = Math.max(1.6 * size, 2.5 * (stream.interval_s ?? 0));
-  const broken = breakAtGaps(c.time, total ? [value] : [value, c.min, c.max], limit);
+  const limits = gapLimits(c.time, Math.max(size, stream.interval_s ?? 0)).map((limit) => Math.max(limit, 1.6 * size));
+  const broken = breakAtGaps(c.time, total ? [value] : [value, c.min, c.max], limits);
   return {
     resolution: answer.resolution, raw: null, time: broken.time, value: broken.columns[0], low: broken.columns[1] ?? null, high: broken.columns[2] ?? null,
     gaps: broken.gaps, flagged: { suspect: [], fail: [], missing: 0 }, points: c.time.length, asOf: answer.as_of,
@@ -76,19 +76,27 @@ function fromBuckets(answer, stream) {
   };
 }
 
-/** Over which distance the line is not drawn: 2.5 declared intervals, else six times the usual spacing. */
-export function gapLimit(time, interval) {
-  if (interval) return 2.5 * interval;
-  if (time.length < 3) return Infinity;
-  const steps = time.slice(1).map((one, i) => one - time[i]).sort((a, b) => a - b);
-  return 6 * steps[Math.floor(steps.length / 2)];
+const NEIGHBOURS = 8;
+
+/**
+ * How far apart two samples may be and still be joined, for each step of `time`: 2.5 times the declared interval (6 times the usual spacing
+ * where none is declared), and never less than that for the spacing around it: a logger that was read daily for years has no gaps there.
+ */
+export function gapLimits(time, interval) {
+  const steps = time.slice(1).map((one, i) => one - time[i]);
+  return steps.map((_, i) => {
+    const around = steps.slice(Math.max(0, i - NEIGHBOURS), i + NEIGHBOURS + 1).sort((a, b) => a - b);
+    const usual = around[Math.floor(around.length / 2)];
+    if (steps.length < 3) return interval ? Math.max(2.5 * interval, usual) : Infinity;
+    return interval ? 2.5 * Math.max(interval, usual) : 6 * usual;
+  });
 }
 
-/** Put a null between two samples that are further apart than `limit`, so that a gap is not bridged. */
-export function breakAtGaps(time, columns, limit) {
+/** Put a null between two samples that are further apart than the limit of their step, so that a gap is not bridged. */
+export function breakAtGaps(time, columns, limits) {
   const out = { time: [], columns: columns.map(() => []), gaps: 0 };
   time.forEach((one, i) => {
-    if (i > 0 && one - time[i - 1] > limit) {
+    if (i > 0 && one - time[i - 1] > limits[i - 1]) {
       out.gaps += 1;
       out.time.push((time[i - 1] + one) / 2);
       out.columns.forEach((column) => column.push(null));

@@ -59,7 +59,7 @@ function provenance(data, results) {
   return h("p", { class: "provenance num" }, [
     t("times_in", { offset: offsetText() }),
     data.raw ? null : t("zoom_for_flags"),
-    data.asOf ? t("as_of_seq", { seq: data.asOf }) : null,
+    data.asOf || run?.read_seq ? t("as_of_seq", { seq: data.asOf ?? run.read_seq }) : null,
     run ? t("computed_by", { method: `${run.method} ${run.version}`, time: dateTime(run.recorded_at) }) : null,
   ].filter(Boolean).join(" · "));
 }

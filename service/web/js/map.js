@@ -2,6 +2,7 @@
 import { byId, fill, h } from "./dom.js";
 import { nameOf, t, word } from "./i18n.js";
 import { ago } from "./format.js";
+import { spread } from "./declutter.js";
 import { addGraticule } from "./graticule.js";
 import { LEVELS, now, state, stationState } from "./state.js";
 import { symbol } from "./symbols.js";
@@ -12,6 +13,7 @@ const HOME = { center: [30.72, 120.78], zoom: 10 };
 const LEGEND = [...LEVELS, "ok", "silent", "unknown"];
 let map = null;
 let fitted = false;
+let configured = false;
 let labels = [];
 let base = null;
 const markers = new Map();
@@ -22,8 +24,11 @@ export async function startMap({ onSelect }) {
   map = L.map(byId("map"), { zoomSnap: 0.25, minZoom: 6, maxZoom: 18, attributionControl: true, scrollWheelZoom: true });
   map.attributionControl.setPrefix(false);
   map.setView(settings.center ?? HOME.center, settings.zoom ?? HOME.zoom);
-  fitted = Boolean(settings.center);
-  map.on("zoomend", showLabels);
+  configured = Boolean(settings.center);
+  map.on("zoomend", () => {
+    showLabels();
+    arrange();
+  });
   map.select = onSelect;
   L.control.scale({ imperial: false }).addTo(map);
   new ResizeObserver(() => map.invalidateSize()).observe(byId("map"));
@@ -122,10 +127,21 @@ export function drawStations() {
   for (const station of placed) place(station);
   byId("map").dataset.stations = String(placed.length);
   byId("map").dataset.unplaced = String(state.stations.length - placed.length);
+  arrange();
   if (!fitted && placed.length) {
     fitted = true;
-    map.fitBounds(L.latLngBounds(placed.map((s) => [s.latitude_deg, s.longitude_deg])).pad(0.12), { maxZoom: 13, animate: false });
+    const bounds = L.latLngBounds(placed.map((s) => [s.latitude_deg, s.longitude_deg]));
+    // a configured view is kept where it shows every station; on a small screen it may not
+    if (!configured || !map.getBounds().contains(bounds)) map.fitBounds(bounds.pad(0.08), { maxZoom: 13, animate: false });
   }
+}
+
+/** Move symbols apart that would lie on one another at this zoom. */
+function arrange() {
+  const placed = state.stations.filter((station) => markers.has(station.code))
+    .sort((a, b) => b.level - a.level || Number(b.silent) - Number(a.silent) || a.code.localeCompare(b.code));
+  const wanted = placed.map((station) => map.project([station.latitude_deg, station.longitude_deg]));
+  spread(wanted).forEach((point, i) => markers.get(placed[i].code).marker.setLatLng(map.unproject([point.x, point.y])));
 }
 
 function place(station) {
@@ -140,7 +156,7 @@ function place(station) {
     html: symbol(kind, station.level > 0 ? 26 : 20), iconSize: [28, 28], iconAnchor: [14, 14],
   });
   const words = `${nameOf(station)} · ${word("station_state", kind)}`;
-  if (entry.marker) entry.marker.setIcon(icon).setLatLng([station.latitude_deg, station.longitude_deg]);
+  if (entry.marker) entry.marker.setIcon(icon);
   else {
     entry.marker = L.marker([station.latitude_deg, station.longitude_deg], { icon, alt: words, keyboard: true, riseOnHover: true })
       .on("click", () => map.select(station.code))

@@ -114,13 +114,19 @@ function facts(station, live) {
   ].filter(Boolean);
 }
 
+/** Aquifers have names by configuration: provinces count them differently. */
+function aquiferName(wanted) {
+  const known = (state.node?.attributes?.aquifers ?? []).find?.((one) => one.code === wanted);
+  return known ? nameOf(known) : wanted;
+}
+
 /** What a datastream is called: its own name or its property's, with channel, depth and aquifer. */
 export function streamName(stream) {
   const own = nameOf({ name_zh: stream.name_zh, name_en: stream.name_en, code: null });
   const name = own === "—" ? nameOf({ name_zh: stream.property_name_zh, name_en: stream.property_name_en, code: stream.property }) : own;
   const depth = stream.depth_top_m !== null && stream.depth_top_m !== undefined
     ? `${number(stream.depth_top_m, "", 0)}–${number(stream.depth_bottom_m, "", 0)}\u00a0m` : null;
-  return [name, stream.channel && own === "—" ? stream.channel : null, depth, stream.aquifer].filter(Boolean).join(" · ");
+  return [name, stream.channel && own === "—" ? stream.channel : null, depth, aquiferName(stream.aquifer)].filter(Boolean).join(" · ");
 }
 
 function row(stream, { onStream }) {
@@ -158,10 +164,14 @@ function recent(found) {
   const rate = found.recent_rate?.rate ?? found.recent_rate?.value;
   if (rate === null || rate === undefined) return null;
   const unit = found.recent_rate.unit ?? found.rate_unit;
-  return h("small", { class: "num" }, t("last_12_months", { value: `${number(rate, unit, rateDecimals(found.recent_rate.rate_sigma, unit))} ${unitText(unit)}` }));
+  const sigma = found.recent_rate.rate_sigma;
+  const decimals = rateDecimals(sigma, unit);
+  const spread = sigma === null || sigma === undefined ? "" : ` ± ${number(sigma, unit, decimals)}`;
+  return h("small", { class: "num" }, t("last_12_months", { value: `${number(rate, unit, decimals)}${spread} ${unitText(unit)}` }));
 }
 
-const rateDecimals = (sigma, unit) => (unit === "mm/a" ? 1 : sigma && sigma > 0 ? Math.min(4, Math.max(0, 1 - Math.floor(Math.log10(sigma)))) : 3);
+/** One or two digits of sigma, so that an error is never shown as 0.0. */
+const rateDecimals = (sigma, unit) => (unit === "mm/a" ? Math.min(3, Math.max(1, sigma > 0 ? -Math.floor(Math.log10(sigma)) : 1)) : sigma && sigma > 0 ? Math.min(4, Math.max(0, 1 - Math.floor(Math.log10(sigma)))) : 3);
 
 function eventList() {
   if (!panel.events.length) return null;

@@ -123,7 +123,8 @@ class Network:
         self.node = {
             "code": "jiaxing", "name_zh": "嘉兴地面沉降监测节点", "name_en": "Jiaxing subsidence node", "region_code": "330400",
             "zone": "Asia/Shanghai", "simulated": True, "demo": True, "version": "0.1.0", "now": stamp(NOW),
-            "map": {"center": None, "zoom": None, "tile_url": None, "tile_attribution": None, "boundary": None}, "attributes": {},
+            "map": {"center": None, "zoom": None, "tile_url": None, "tile_attribution": None, "boundary": None},
+            "attributes": {"aquifers": [{"code": "II", "name_zh": "第Ⅱ承压", "name_en": "aquifer II"}]},
         }  # fmt: skip
 
     @staticmethod
@@ -138,7 +139,7 @@ class Network:
 
     def _datastreams(self) -> list[dict[str, Any]]:
         return [
-            self._stream(GNSS, 86400.0, -128.3, observations=3650),
+            self._stream(GNSS, 86400.0, -128.3, observations=6000),
             self._stream("JX-GN-01:displacement_up_rate_12mo", None, -33.4, derived=True, unit="mm/a"),
             self._stream(WELL, 86400.0, -31.62, quality=3, datum="CN1985", observations=1200),
             self._stream("JX-BM-07:height", None, 2.8641, datum="CN1985"),
@@ -171,7 +172,7 @@ class Network:
             "property_name_en": known[2] + (" rate, 12 months" if derived else ""), "direction": known[4], "value_kind": known[5],
             "name_zh": None, "name_en": None, "unit": unit or known[3], "channel": channel[0] if channel else None, "sensor": None,
             "interval_s": interval, "depth_top_m": depth[0] if depth else None, "depth_bottom_m": depth[1] if depth else None,
-            "aquifer": "第Ⅱ承压" if code == WELL else None, "datum": datum, "datum_epoch": "2023-01-01" if observed == "height" else None,
+            "aquifer": "II" if code == WELL else None, "datum": datum, "datum_epoch": "2023-01-01" if observed == "height" else None,
             "frame": None, "derived": derived, "disclosure": None, "confirmed": True, "lowest": None, "highest": None, "attributes": {},
             "derivation": {"method": "rate_12mo", "version": "1", "parameters": {}, "input_digest": "0", "source": GNSS} if derived else None,
             "status": {

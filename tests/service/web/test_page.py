@@ -107,6 +107,21 @@ def test_stations_on_the_map_show_their_state(page: Page) -> None:
     assert "JX-BR-01" not in states, "a station without a position is not drawn at a made-up one"
 
 
+def test_stations_of_one_site_do_not_hide_one_another(page: Page, api: FakeApi) -> None:
+    site = ("JX-GN-01", "JX-OW-01", "JX-BM-07", "JX-EX-02")
+    for code in site:
+        api.network.stations[code] |= {"longitude_deg": 120.7, "latitude_deg": 30.9}
+    page.open()
+    boxes = [page.one(f'#map [data-station="{code}"]').rect for code in site]
+    apart = [
+        ((one["x"] - other["x"]) ** 2 + (one["y"] - other["y"]) ** 2) ** 0.5
+        for index, one in enumerate(boxes)
+        for other in boxes[:index]
+    ]
+    assert min(apart) > 16
+    assert max(apart) < 60
+
+
 def test_who_is_silent_is_listed_longest_first(page: Page) -> None:
     page.open()
     rows = [row.get_attribute("data-datastream") for row in page.all("#silent-list tbody tr")]
@@ -238,11 +253,13 @@ def test_a_gap_is_not_bridged(page: Page) -> None:
     page.open()
     broken = page.driver.execute_async_script(
         "const done = arguments[0]; import('/assets/js/chart_data.js').then((m) => done(["
-        "m.breakAtGaps([0, 1, 2, 9, 10], [[5, 5, 5, 5, 5]], m.gapLimit([0, 1, 2, 9, 10], 1)),"
-        "m.breakAtGaps([0, 1, 2, 3], [[5, 5, 5, 5]], m.gapLimit([0, 1, 2, 3], null))]))"
+        "m.breakAtGaps([0, 1, 2, 9, 10], [[5, 5, 5, 5, 5]], m.gapLimits([0, 1, 2, 9, 10], 1)),"
+        "m.breakAtGaps([0, 1, 2, 3], [[5, 5, 5, 5]], m.gapLimits([0, 1, 2, 3], null)),"
+        "((t) => m.breakAtGaps(t, [t], m.gapLimits(t, 1)))([...Array(40).keys()].map((i) => i < 20 ? 24 * i : 480 + i))]))"
     )
     assert broken[0] == {"time": [0, 1, 2, 5.5, 9, 10], "columns": [[5, 5, 5, None, 5, 5]], "gaps": 1}
     assert broken[1]["gaps"] == 0
+    assert broken[2]["gaps"] == 0, "years of daily readings before an hourly logger are no gaps"
 
 
 def test_zooming_reads_finer_observations(page: Page) -> None:
