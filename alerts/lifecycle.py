@@ -9,6 +9,7 @@ References: ISA-18.2-2016 (on-delay, off-delay, deadband); OPC UA part 9.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -176,18 +177,20 @@ def fold(trace: Trace, policy: Policy, memory: Mapping[str, Any] | None = None) 
 
 
 def _run(trace: Trace, machine: _Machine) -> None:
-    times = trace.time.astype("datetime64[us]").astype(np.int64)
+    times = trace.time.astype("datetime64[us]").astype(np.int64).tolist()
+    up, keep, unsure, blind = trace.up.tolist(), trace.keep.tolist(), trace.unsure.tolist(), trace.blind.tolist()
     code = trace.up.astype(np.int64) * 1000 + trace.keep * 100 + trace.unsure * 10 + trace.blind
-    changes = np.flatnonzero(np.diff(code)) + 1
-    row, n = 0, len(trace)
+    changes = (np.flatnonzero(np.diff(code)) + 1).tolist()
+    row, after, n = 0, 0, len(trace)
     while row < n:
-        if not trace.blind[row]:
-            machine.see(int(times[row]), int(trace.up[row]), int(trace.keep[row]), int(trace.unsure[row]))
-        after = np.searchsorted(changes, row, side="right")
-        following = int(changes[after]) if after < len(changes) else n
+        if not blind[row]:
+            machine.see(times[row], up[row], keep[row], unsure[row])
+        while after < len(changes) and changes[after] <= row:
+            after += 1
+        following = changes[after] if after < len(changes) else n
         due = machine.due()
         if due is not None:  # a timer runs: the sample at which it has run out matters too
-            following = min(following, max(int(np.searchsorted(times, due)), row + 1))
+            following = min(following, bisect_left(times, due, row + 1))
         row = following
 
 
@@ -202,9 +205,18 @@ class _Machine:
         self.closed: list[Episode] = []
 
     def see(self, now: int, up: int, keep: int, unsure: int) -> None:
-        for level, latch in zip(_LEVELS, self.latches, strict=True):
-            self._move(latch, now, sure=up >= level, on=max(up, unsure) >= level, kept=max(keep, up, unsure) >= level)
-        self._track(now)
+        passed, kept = max(up, unsure), max(keep, up, unsure)
+        armed = held = level = 0
+        for number, latch in enumerate(self.latches, start=1):
+            if latch.since is None and passed < number:
+                continue
+            self._move(latch, now, sure=up >= number, on=passed >= number, kept=kept >= number)
+            if latch.since is not None:
+                armed = number
+                if latch.on:
+                    held = number
+                    level = number if latch.sure else level
+        self._track(now, armed, held, level)
 
     def _move(self, latch: _Latch, now: int, *, sure: bool, on: bool, kept: bool) -> None:
         if latch.since is None:
@@ -221,16 +233,22 @@ class _Machine:
         if not latch.on or now - latch.clearing >= self.clear:
             latch.since, latch.on, latch.sure = None, False, False
 
-    def _track(self, now: int) -> None:
-        armed = self._worst(lambda latch: latch.since is not None)
-        held = self._worst(lambda latch: latch.on)
-        level = self._worst(lambda latch: latch.on and latch.sure)
-        if armed is Level.NONE:
+    def _track(self, now: int, armed: int, held: int, level: int) -> None:
+        before = self.episode
+        if before is not None and (before.armed, before.held, before.level) == (armed, held, level):
+            return
+        if not armed:
             self._end(now)
             return
-        before = self.episode or Episode(onset=_time(now), steps=(Step(_time(now), "armed", armed),))
+        if before is None:
+            before = Episode(onset=_time(now), steps=(Step(_time(now), "armed", Level(armed)),))
         after = replace(
-            before, level=level, held=held, armed=armed, peak=max(before.peak, level), peak_held=max(before.peak_held, held)
+            before,
+            level=Level(level),
+            held=Level(held),
+            armed=Level(armed),
+            peak=max(before.peak, Level(level)),
+            peak_held=max(before.peak_held, Level(held)),
         )
         self.episode = _noted(after, before.level, now)
 
@@ -244,16 +262,19 @@ class _Machine:
             self.closed.append(replace(self.episode, ended=at, steps=(*self.episode.steps, step)[-MAX_STEPS:]))
             self.episode = None
 
-    def _worst(self, wanted: Any) -> Level:
-        return max((level for level, latch in zip(_LEVELS, self.latches, strict=True) if wanted(latch)), default=Level.NONE)
-
     def due(self) -> int | None:
         """Return when the next running timer has run out, None when none runs."""
-        timers = [latch.since + self.hold for latch in self.latches if latch.since is not None and not latch.on]
-        timers += [
-            latch.clearing + self.clear for latch in self.latches if latch.since is not None and latch.clearing is not None
-        ]
-        return min(timers, default=None)
+        soonest: int | None = None
+        for latch in self.latches:
+            if latch.since is None:
+                continue
+            for timer in (
+                None if latch.on else latch.since + self.hold,
+                None if latch.clearing is None else latch.clearing + self.clear,
+            ):
+                if timer is not None and (soonest is None or timer < soonest):
+                    soonest = timer
+        return soonest
 
     def memory(self) -> dict[str, Any]:
         latches = [{"since": item.since, "on": item.on, "sure": item.sure, "clearing": item.clearing} for item in self.latches]

@@ -84,6 +84,7 @@ VALUES = st.lists(st.one_of(st.none(), st.sampled_from([8.0, 9.4, 9.6, 10.0, 11.
 HOURS = st.integers(0, 5)
 
 
+@settings(deadline=None)
 @given(values=VALUES, cuts=st.sets(st.integers(0, 40)), unsure=st.sets(st.integers(0, 40)), hold=HOURS, clear_hold=HOURS)
 def test_folding_in_pieces_equals_folding_at_once(values, cuts, unsure, hold, clear_hold):
     policy = Policy(hold * HOUR, clear_hold * HOUR)
@@ -98,6 +99,7 @@ def test_folding_in_pieces_equals_folding_at_once(values, cuts, unsure, hold, cl
     assert last.open == whole.open
 
 
+@settings(deadline=None)
 @given(values=VALUES, hold=HOURS)
 def test_an_episode_fires_only_when_its_breach_was_held(values, hold):
     for episode in fold(trace(values), Policy(hold * HOUR)).episodes:
