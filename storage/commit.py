@@ -210,8 +210,7 @@ def _merge(connection: Connection, prepared: Prepared, outcome: npt.NDArray[np.i
             **_bounds(changed),
         }
         connection.execute(SQL.keep_revisions, parameters)
-        # Planned each time with its values: a prepared plan without them unpacks every compressed row of the chunk.
-        connection.execute(SQL.correct_observations, parameters, prepare=False)
+        connection.execute(SQL.correct_observations, parameters)
     if len(lines):
         superseded_by = constant(stamp.batch_id, "int64", len(lines))
         values = [*_value_columns(lines), *_stamp_columns(stamp, len(lines)), superseded_by]

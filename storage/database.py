@@ -20,9 +20,15 @@ from domain.errors import ConfigurationError, ConflictError, UnavailableError
 Connection = psycopg.Connection[Any]
 
 SESSION = (
-    "-c timezone=UTC -c datestyle=ISO -c client_min_messages=warning -c timescaledb.max_tuples_decompressed_per_dml_transaction=0"
+    "-c timezone=UTC -c datestyle=ISO -c client_min_messages=warning -c plan_cache_mode=force_custom_plan "
+    "-c timescaledb.max_tuples_decompressed_per_dml_transaction=0"
 )
-"""The last: a correction of old data may unpack as many compressed rows as it needs (the server's default refuses beyond 100 000)."""
+"""Every connection's settings.
+
+plan_cache_mode: a plan that a connection kept from the time when a chunk was wholly compressed does not see the rows that a later
+correction unpacked; TimescaleDB (seen in 2.19.3) does not invalidate it. max_tuples...: a correction of old data may unpack as many
+rows as it needs; the server's default refuses beyond 100 000.
+"""
 CONNECT_TIMEOUT_S = 10
 _REMEDY = "see that PostgreSQL runs and that the URL names it; the caller tries again"
 _LOCKS_REMEDY = "set max_locks_per_transaction = 1024 in postgresql.conf and restart PostgreSQL"

@@ -86,6 +86,8 @@ UNITS = {"1h": ("hour", "UTC"), "1d": ("day", "Asia/Shanghai"), "1mo": ("month",
 LONG_AGO = np.datetime64("2015-03-01T00:00", "us")
 """Old enough for the compression policy (two years), recent enough for +08 without summer time."""
 
+BEGIN_2010 = datetime(2010, 1, 1, tzinfo=UTC)
+
 
 @pytest.fixture(scope="module")
 def served_by(database_url: str) -> str:
@@ -293,6 +295,22 @@ def test_a_correction_may_touch_more_old_rows_than_one_statement_decompresses_by
     assert observations.series(id_of(datastream)).result.sum() == 3 * (n // 400)
     drain(rollups)
     assert_rollups_equal_the_rows(database, datastream)
+
+
+def test_a_connection_that_has_read_for_long_sees_a_correction_of_old_rows(
+    database: Database, observations: ObservationRepository, datastream: Datastream
+) -> None:
+    """A plan kept from the time when the chunk was wholly compressed would miss what the correction unpacked."""
+    time = np.datetime64("2010-01-01", "us") + np.arange(3000) * np.timedelta64(1, "h")
+    observations.commit(batch(datastream, time, np.zeros(3000)))
+    pack(database)
+    start, end = BEGIN_2010 + timedelta(hours=1000), BEGIN_2010 + timedelta(hours=1003)
+    with Database(database.url, max_size=1) as long_open:
+        reader = ObservationRepository(long_open)
+        for _ in range(15):  # more than psycopg and the server need to settle on a prepared plan
+            assert reader.series(id_of(datastream), start, end).result.tolist() == [0.0, 0.0, 0.0]
+        observations.commit(batch(datastream, time[1001:1002], [1.0]))
+        assert reader.series(id_of(datastream), start, end).result.tolist() == [0.0, 1.0, 0.0]
 
 
 def test_a_correction_unpacks_the_rows_of_its_own_datastreams_alone(
