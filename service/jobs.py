@@ -31,7 +31,7 @@ def run_worker(container: Container, stop: threading.Event) -> None:
     loops = {
         "evaluate": lambda: evaluate_until(container, stop),
         "rollups": lambda: poll(stop, lambda: container.rollups.refresh(CLAIM)),
-        "dispatch": lambda: poll(stop, lambda: container.dispatcher.run_once(container.clock())),
+        "dispatch": lambda: poll(stop, lambda: container.dispatcher.run_once(container.clock()).sent),
         "lead": lambda: lead_until(container, stop),
     }
     threads = [
