@@ -21,6 +21,7 @@ from domain.observation import FloatArray
 GZIP_MAGIC = b"\x1f\x8b"
 MAX_UNPACKED_BYTES = 4 * 1024**3
 _BLOCK = 1 << 20
+_PLAIN_COLUMN = re.compile(r"[0-9eE+\-.\n]*")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -159,6 +160,9 @@ def number_columns(
     is_missing, is_bad : bool (n,)
         Cells that hold a missing marker, and non-empty cells that are no number. Empty cells are neither.
     """
+    if decimal == "." and not thousands and (plain := _plain_numbers(texts, missing)) is not None:
+        nowhere = np.zeros(len(texts), dtype=bool)
+        return plain, nowhere, nowhere.copy()
     cells = pd.Series(texts, dtype=object).astype(str).str.strip()
     is_missing = (
         cells.str.casefold().isin({marker.strip().casefold() for marker in missing if marker.strip()}).to_numpy(dtype=bool)
@@ -174,3 +178,15 @@ def number_columns(
     overflow = numeric & ~np.isfinite(values)
     values[overflow] = np.nan
     return values, is_missing, (~numeric & ~is_missing & ~is_empty) | overflow
+
+
+def _plain_numbers(texts: npt.NDArray[np.object_], missing: Collection[str]) -> FloatArray | None:
+    """Convert a column in which every cell is a plain number and none a missing marker; None where a cell needs a closer look."""
+    cells = texts.tolist()
+    if not _PLAIN_COLUMN.fullmatch("\n".join(cells)) or not {marker.strip() for marker in missing}.isdisjoint(cells):
+        return None
+    try:
+        values = texts.astype(np.float64)
+    except ValueError:
+        return None
+    return values if bool(np.isfinite(values).all()) else None

@@ -37,16 +37,22 @@ def main(host: str, port: int, user: str, password: str, messages: int, stations
     pending: dict[int, tuple[str, dict[str, object]]] = {}
     lock = threading.Lock()
     chance = random.Random(20260101)
+    early: set[int] = set()
     finished = 0
     with ledger.open("w", encoding="utf-8") as stream:
 
-        def on_publish(_client: object, _userdata: object, mid: int, _reason: object, _properties: object) -> None:
+        def note(station: str, body: dict[str, object]) -> None:
             nonlocal finished
-            with lock:
-                station, body = pending.pop(mid)
-                stream.write(json.dumps({"station": station, **body}) + "\n")
-                finished += 1
+            stream.write(json.dumps({"station": station, **body}) + "\n")
+            finished += 1
             slots.release()
+
+        def on_publish(_client: object, _userdata: object, mid: int, _reason: object, _properties: object) -> None:
+            with lock:
+                if mid in pending:
+                    note(*pending.pop(mid))
+                else:  # acknowledged before publish() has told its number
+                    early.add(mid)
 
         client.on_publish = on_publish
         client.connect(host, port)
@@ -54,9 +60,14 @@ def main(host: str, port: int, user: str, password: str, messages: int, stations
         for number in range(messages):
             station, body = payload(number, stations, chance)
             slots.acquire()
+            # Not under the lock: the client calls back while it holds locks of its own.
+            info = client.publish(f"gw/v1/stations/{station}/obs", json.dumps(body), qos=1)
             with lock:
-                info = client.publish(f"gw/v1/stations/{station}/obs", json.dumps(body), qos=1)
-                pending[info.mid] = (station, body)
+                if info.mid in early:
+                    early.remove(info.mid)
+                    note(station, body)
+                else:
+                    pending[info.mid] = (station, body)
         for _ in range(IN_FLIGHT * 2):
             slots.acquire()
         client.disconnect()
