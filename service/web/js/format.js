@@ -26,8 +26,8 @@ export const decimalsOf = (unit) => DECIMALS[unit] ?? 2;
 /** A number with the true minus sign and the decimals of its unit, without the unit. */
 export function number(value, unit, decimals = decimalsOf(unit)) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "—";
-  const text = Math.abs(value) >= 1e6
-    ? value.toLocaleString("en-US", { maximumFractionDigits: 0 })
+  const text = Math.abs(value) >= 1e4
+    ? value.toLocaleString("en-US", { minimumFractionDigits: 0, maximumFractionDigits: Math.abs(value) >= 1e6 ? 0 : decimals })
     : value.toFixed(decimals);
   return (/^-0\.?0*$/.test(text) ? text.slice(1) : text).replace("-", "−");
 }
