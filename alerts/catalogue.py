@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from alerts.rules import RULES, definition_of
 from domain.alerting import Rule
+from domain.errors import InputError
 from domain.model import Datastream, Station
 
 
@@ -15,15 +16,26 @@ class Catalogue:
     Parameters
     ----------
     rules
-        Enabled rules, one version each.
+        Enabled rules, one version each. One that cannot be read is left out and named in `faulty`: it must not stop the others.
     """
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.key = fingerprint(rules)
-        self.rules = {rule.code: rule for rule in rules}
-        self._by_clock = tuple(rule for rule in rules if RULES[rule.kind].by_clock)
-        self._by_data = tuple(rule for rule in rules if not RULES[rule.kind].by_clock)
+        self.faulty: dict[str, str] = {}
+        sound = [rule for rule in rules if self._is_sound(rule)]
+        self._by_clock = tuple(rule for rule in sound if RULES[rule.kind].by_clock)
+        self._by_data = tuple(rule for rule in sound if not RULES[rule.kind].by_clock)
         self._of_property: dict[str, tuple[Rule, ...]] = {}
+
+    def _is_sound(self, rule: Rule) -> bool:
+        try:
+            if rule.kind not in RULES:
+                raise InputError(f"kind is {rule.kind!r}.", where=f"rule {rule.code}", remedy=f"use one of {', '.join(RULES)}")
+            definition_of(rule)
+        except InputError as error:
+            self.faulty[rule.code] = str(error)
+            return False
+        return True
 
     def about(self, datastream: Datastream, station: Station) -> list[Rule]:
         """Return the rules that a change of this datastream concerns."""

@@ -118,7 +118,7 @@ class AlertEngine(Decisions):
         return self._catalogue
 
     def _run(self, tasks: Sequence[_Task], now: datetime) -> Report:
-        report = Report()
+        report = Report(faulty_rules=dict(self._catalogue.faulty))
         if tasks:
             audience = self._audience(now)
             for group in batched(tasks, GROUP):
@@ -217,7 +217,7 @@ class AlertEngine(Decisions):
             after = page[-1].code
 
     def _silent(self, catalogue: Catalogue, now: datetime) -> Report:
-        report = Report()
+        report = Report(faulty_rules=dict(catalogue.faulty))
         if not catalogue.by_clock:
             return report
         datastreams = list(self._datastreams())

@@ -34,7 +34,7 @@ class Audience:
 
 @dataclass(slots=True)
 class Report:
-    """What an evaluation did."""
+    """What an evaluation did; `faulty_rules` maps the code of a stored rule that cannot be read to what is wrong with it."""
 
     evaluated: int = 0
     opened: int = 0
@@ -44,6 +44,7 @@ class Report:
     notifications: int = 0
     cannot_tell: int = 0
     alerts: list[str] = field(default_factory=list)
+    faulty_rules: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

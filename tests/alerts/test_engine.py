@@ -393,3 +393,15 @@ def test_ten_messages_in_one_second_have_ten_identifiers_and_the_eleventh_moves_
     assert len(set(identifiers)) == 12
     assert all(len(identifier) == 31 for identifier in identifiers)
     assert identifiers[0].startswith("33040012300100_20260102080000_")
+
+
+def test_a_stored_rule_that_cannot_be_read_is_named_and_does_not_stop_the_others():
+    from alerts.rules import parse_rule
+
+    world = World(DEPTH)
+    broken = replace(parse_rule(DEPTH), code="broken", definition={"levels": {"purple": 1}})
+    world.store.save_rule(broken, now=T0)
+    world.feed(DEPTH_CODE, [(0, 13.0)])
+    assert len(world.alerts) == 1
+    report = world.engine.tick(day(1))
+    assert "levels.purple" in report.faulty_rules["broken"]

@@ -160,3 +160,16 @@ def test_the_first_tick_evaluates_what_a_new_rule_has_not_seen(on_stack: Stack):
     fresh = AlertEngine(on_stack.alerts, on_stack.observations, on_stack.registers, ISSUER)
     fresh.tick(datetime(2026, 1, 2, tzinfo=UTC))
     assert len(on_stack.alerts_on(datastream)) == 1
+
+
+def test_forty_days_of_backfill_are_one_silent_record_and_no_storm(on_stack: Stack):
+    datastream = on_stack.rate()
+    on_stack.engine.evaluate([on_stack.put(datastream, [(60, -1.0)])], now_at(60.1))
+    old = [(hour / 24, -14.0 if hour % 24 < 6 else -1.0) for hour in range(960)]
+    for _ in range(2):
+        on_stack.engine.evaluate([on_stack.put(datastream, old)], now_at(61))
+    (alert,) = on_stack.alerts_on(datastream)
+    assert (alert.state, alert.evidence["episodes_total"]) == (AlertState.RESOLVED, 40)
+    assert on_stack.alerts.notifications(alert_id=alert.alert_id) == []
+    assert on_stack.alerts.cap_messages(alert.alert_id or 0) == []
+    assert on_stack.engine.explain(alert.identifier)["same"]
