@@ -46,10 +46,12 @@ def migrate(url: str, on_applied: Callable[[str], None] | None = None) -> list[s
     UnavailableError
         The server is out of reach.
     ConfigurationError
-        The server is too old, lacks TimescaleDB, or refused a migration; what came before it stays applied.
+        The server is too old, lacks TimescaleDB, cannot read what another edition compressed, or refused a migration; what came
+        before it stays applied.
     """
     with _only_migrator(url) as connection:
         _check_server(connection)
+        _check_edition(connection)
         applied = _apply(url, on_applied)
         # A database that moved to the other edition of TimescaleDB gets that edition's roll-ups, under the same names.
         connection.execute(SQL.ensure_rollups)
@@ -140,4 +142,19 @@ def _check_server(connection: psycopg.Connection[Any]) -> None:
         raise ConfigurationError(
             "the PostgreSQL server has no TimescaleDB.",
             remedy="install TimescaleDB 2.17 or newer and put it into shared_preload_libraries",
+        )
+
+
+def _check_edition(connection: psycopg.Connection[Any]) -> None:
+    """Refuse the Apache edition over compressed chunks: it reads them as empty, without an error."""
+    row = connection.execute(SQL.edition).fetchone()
+    installed = connection.execute(SQL.has_extension).fetchone()
+    if (row is not None and row[0] == "timescale") or installed is None or not installed[0]:
+        return
+    packed = connection.execute(SQL.has_compressed_chunks).fetchone()
+    if packed is not None and packed[0]:
+        raise ConfigurationError(
+            "the database holds observations that TimescaleDB Community compressed; the Apache edition cannot read them.",
+            remedy="serve it with the Community edition; to leave that, first run there "
+            "SELECT remove_compression_policy('observation'); SELECT decompress_chunk(c, true) FROM show_chunks('observation') c;",
         )

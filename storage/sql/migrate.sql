@@ -14,5 +14,11 @@ SELECT migration_id FROM _yoyo_migration;
 -- name: edition
 SELECT current_setting('timescaledb.license', true);
 
+-- name: has_extension
+SELECT to_regclass('timescaledb_information.chunks') IS NOT NULL;
+
+-- name: has_compressed_chunks
+SELECT EXISTS (SELECT FROM timescaledb_information.chunks WHERE is_compressed);
+
 -- name: ensure_rollups
 SELECT ensure_rollups();

@@ -16,10 +16,12 @@ import numpy as np
 import psycopg
 import pytest
 
+from domain.errors import ConfigurationError
 from domain.model import Datastream
 from domain.observation import Batch, columns
+from storage import migrate as migrate_module
 from storage.database import Database
-from storage.migrate import edition
+from storage.migrate import edition, migrate
 from storage.observations import BucketRow, ObservationRepository
 from storage.registers import RegisterRepository
 from storage.rollups import RollupRepository
@@ -366,3 +368,24 @@ def test_another_zone_builds_the_days_again_over_old_chunks(
     registers.set_node(node)
     drain(rollups)
     assert_rollups_equal_the_rows(database, datastream)
+
+
+def test_the_apache_edition_is_refused_over_compressed_chunks(
+    database: Database,
+    observations: ObservationRepository,
+    datastream: Datastream,
+    served_by: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It would read them as empty. One server cannot change its edition while it runs, so that only its answer is replaced."""
+    observations.commit(batch(datastream, hours_after(LONG_AGO, range(10)), np.zeros(10)))
+    pack(database)
+    with monkeypatch.context() as patched:
+        patched.setattr(migrate_module.SQL, "edition", b"SELECT 'apache'")
+        if COMPRESSES[served_by]:
+            with pytest.raises(ConfigurationError, match="cannot read"):
+                migrate(database.url)
+        else:
+            assert migrate(database.url) == []
+    assert migrate(database.url) == []
+    assert observations.series(id_of(datastream)).result.tolist() == [0.0] * 10
