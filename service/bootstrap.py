@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 from zoneinfo import ZoneInfo
 
 from domain.errors import ConfigurationError
-from service.settings import Settings
+from service.settings import Settings, load_receiver_secrets
 
 if TYPE_CHECKING:
     from alerts.dispatch import Dispatcher
@@ -202,7 +202,13 @@ class Container:
         from alerts.dispatch import Dispatcher
         from alerts.notifiers import NotifierSettings, build
 
-        notifiers = build(NotifierSettings(self.issuer.node, smtp_url=self.settings.smtp_url, mqtt_url=self.mqtt_url))
+        settings = NotifierSettings(
+            self.issuer.node,
+            smtp_url=self.settings.smtp_url,
+            mqtt_url=self.mqtt_url,
+            secrets=load_receiver_secrets(self.settings),
+        )
+        notifiers = build(settings)
         return Dispatcher(self.alerts, notifiers, np.random.default_rng())
 
     def leadership(self, name: str) -> Leadership:

@@ -1,7 +1,7 @@
 """Settings: one typed class, read once in `bootstrap`. Flags beat the environment, the environment beats the file.
 
 Every setting has an environment variable `GROUNDWATCH_<NAME>` and a key of the same lower-case name in the TOML file; both are listed in
-`config.example.toml`. This file finishes with `load_settings`.
+`config.example.toml`. This file finishes with `load_settings` and `load_receiver_secrets`.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class Settings:
     public_url: str = "http://127.0.0.1:8000"
     session_hours: float = 12.0
     smtp_url: str | None = field(default=None, repr=False)
+    receiver_secrets: Path | None = None
     minimum_free_bytes: int = 1_000_000_000
 
 
@@ -53,6 +54,7 @@ _TYPES: Mapping[str, Any] = {
     "home": Path,
     "config": Path,
     "inbox": Path,
+    "receiver_secrets": Path,
     "port": int,
     "demo": bool,
     "demo_seed": int,
@@ -139,6 +141,32 @@ def _boolean(text: str) -> bool:
     if lowered in _FALSE:
         return False
     raise ValueError(text)
+
+
+def load_receiver_secrets(settings: Settings) -> Mapping[str, str]:
+    """Return the signing keys of receivers by name, none where there is no file.
+
+    They have a file of their own because a city's configuration folder names them and is shared, and they must not be in it.
+
+    Raises
+    ------
+    ConfigurationError
+        For a file that is named but absent, that is not TOML, or that holds anything but texts.
+    """
+    path = settings.receiver_secrets or settings.home / "receiver-secrets.toml"
+    remedy = 'write one NAME = "secret" a line'
+    if not path.exists():
+        if settings.receiver_secrets is not None:
+            raise ConfigurationError("the file of receivers' secrets does not exist.", where=str(path), remedy=remedy)
+        return {}
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError("the file of receivers' secrets is not TOML.", where=str(path), remedy=remedy) from error
+    wrong = sorted(name for name, secret in content.items() if not isinstance(secret, str) or not secret)
+    if wrong:
+        raise ConfigurationError(f"{', '.join(wrong)}: not a text.", where=str(path), remedy=remedy)
+    return content
 
 
 def executable() -> list[str]:
