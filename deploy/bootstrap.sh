@@ -39,9 +39,9 @@ fi
 
 say "installing the locked dependencies"
 # uv is quick but does not read pip's configuration (a company's mirror, say); pip is the slower way to the same files.
-if ! VIRTUAL_ENV="$venv" "$venv/bin/uv" pip install --python "$venv/bin/python" --require-hashes -r requirements.lock; then
+if ! VIRTUAL_ENV="$venv" "$venv/bin/uv" pip install --system-certs --python "$venv/bin/python" --require-hashes -r requirements.lock; then
   say "uv could not reach the packages; trying pip with its own configuration"
-  "$venv/bin/pip" install --disable-pip-version-check --require-hashes -r requirements.lock
+  "$venv/bin/pip" install --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 fi
 "$venv/bin/pip" install --disable-pip-version-check -q --no-deps --no-build-isolation -e .
 printf '%s' "$wanted" >"$stamp"

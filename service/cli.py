@@ -140,6 +140,9 @@ def _add_files(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--convert-datum", action="store_true", help="convert heights to the datastream's datum by the region's offset"
     )
     load.add_argument("--no-create", action="store_true", help="refuse unknown stations and datastreams instead of creating them")
+    load.add_argument(
+        "--store-events", action="store_true", help="log what the file says happened (antenna changes) as station events"
+    )
     load.add_argument("--dry-run", action="store_true", help="parse and check, store nothing")
     export = _command(commands, "export", "service.commands.files:export", "stream observations or stations out")
     export.add_argument("datastream", nargs="*", help="datastream codes; none with --format geojson = all stations")

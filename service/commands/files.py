@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from domain.errors import GroundWatchError, InputError, NotFoundError, RequestError
+from domain.model import EventEffect, EventKind, StationEvent
 from service.bootstrap import Container
 from service.commands.output import emit, jsonable, say
 from service.settings import load_settings
 
 if TYPE_CHECKING:
     from domain.model import Station
+    from ingest.report import ImportReport
 
 ALL_IN, UNUSABLE, SOME_REJECTED = 0, 2, 3
 PAGE = 10_000
@@ -52,11 +54,33 @@ def _import(container: Container, path: Path, arguments: argparse.Namespace) -> 
     except InputError as error:
         _tell_unusable(path, error, as_json=arguments.json)
         return UNUSABLE
+    logged = _log_events(container, report) if arguments.store_events and not arguments.dry_run else 0
     if arguments.json:
-        emit({**report.to_json(), "file": str(path)})
+        emit({**report.to_json(), "file": str(path), "events_logged": logged})
     else:
         _tell(path, report.to_json())
+        if logged:
+            say(f"  {logged} station events logged")
     return report.exit_code
+
+
+def _log_events(container: Container, report: ImportReport) -> int:
+    """Log the station events that a file proposes; those that the log has already are left alone."""
+    logged = 0
+    for proposal in report.notes.get("proposed_events", ()):
+        event = StationEvent(
+            proposal["station"],
+            EventKind(proposal["kind"]),
+            datetime.fromisoformat(proposal["start"]),
+            effect=EventEffect(proposal["effect"]),
+            note=proposal.get("note"),
+            author=getpass.getuser(),
+        )
+        if (event.kind, event.start) in {(known.kind, known.start) for known in container.registers.events(event.station)}:
+            continue
+        container.registers.add_event(event, getpass.getuser())
+        logged += 1
+    return logged
 
 
 def read_file(path: Path) -> bytes:
