@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -120,11 +120,11 @@ class Analyst:
             self._container.analyses.save(datastream, outcomes, read_seq)
         return outcomes
 
-    def analyse_changed(self, now: datetime, debounce: timedelta, limit: int = 50) -> int:
-        """Analyse datastreams that changed and were not analysed within `debounce`; return how many."""
+    def analyse_changed(self, now: datetime, debounce: timedelta, *, keep_on: Callable[[], bool] = lambda: True) -> int:
+        """Analyse datastreams that changed and were not analysed within `debounce`, while `keep_on` says so; return how many."""
         done = 0
         for datastream_id in self._container.work.waiting("analyse", limit=10_000):
-            if done >= limit:
+            if not keep_on():
                 break
             state = self._container.analyses.state(datastream_id)
             if state is not None and now - state.analysed_at < debounce:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -23,6 +24,7 @@ LOG = logging.getLogger("groundwatch.worker")
 WORK_CHANNEL = "groundwatch_work"
 POLL_S = 1.0
 PAUSE_AFTER_FAILURE_S = 2.0
+SHARE_OF_INTERVAL = 0.6
 CLAIM = 500
 
 
@@ -103,15 +105,21 @@ def run_schedule(container: Container, stop: threading.Event, held: Callable[[],
     )
     with Analyst(container) as analyst:
         debounce = timedelta(seconds=settings.analyse_debounce_s)
+
+        def patience() -> Callable[[], bool]:
+            """Return a question that is answered no when the run should end, well before the next one begins."""
+            deadline = time.monotonic() + settings.analyse_every_s * SHARE_OF_INTERVAL
+            return lambda: time.monotonic() < deadline and not stop.is_set()
+
         scheduler.add_job(
-            lambda: guarded("analyse", lambda: analyst.analyse_changed(container.clock(), debounce)),
+            lambda: guarded("analyse", lambda: analyst.analyse_changed(container.clock(), debounce, keep_on=patience()), stop),
             "interval",
             seconds=settings.analyse_every_s,
             next_run_time=container.clock(),
             id="analyse",
         )
         scheduler.add_job(
-            lambda: guarded("tick", lambda: container.engine.tick(container.clock())),
+            lambda: guarded("tick", lambda: container.engine.tick(container.clock()), stop),
             "interval",
             seconds=settings.tick_every_s,
             next_run_time=container.clock(),
@@ -125,11 +133,13 @@ def run_schedule(container: Container, stop: threading.Event, held: Callable[[],
             scheduler.shutdown(wait=False)
 
 
-def guarded(name: str, job: Callable[[], object]) -> None:
-    """Run a scheduled job; a failure is logged and the next run tries again."""
+def guarded(name: str, job: Callable[[], object], stop: threading.Event) -> None:
+    """Run a scheduled job; a failure is logged and the next run tries again. What breaks off because the process ends is no failure."""
     try:
         job()
     except UnavailableError as error:
-        LOG.warning("%s waits: %s", name, error)
+        if not stop.is_set():
+            LOG.warning("%s waits: %s", name, error)
     except Exception:
-        LOG.exception("%s failed", name)
+        if not stop.is_set():
+            LOG.exception("%s failed", name)
