@@ -117,9 +117,14 @@ def _add_processes(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         commands, "configure", "service.commands.processes:configure", "apply a city's configuration folder", machine=True
     )
     configure.add_argument("folder")
-    _command(
+    check = _command(
         commands, "check", "service.commands.check:check", "check configuration and connectivity, with remedies", machine=True
     )
+    check.add_argument("--quiet", action="store_true", help="print only what is wrong")
+    accounts = _command(
+        commands, "broker-accounts", "service.commands.stack:broker_accounts", "write an external broker's account files"
+    )
+    accounts.add_argument("directory")
     embedded = _command(commands, "embedded", "service.commands.stack:embedded", "the embedded PostgreSQL and Mosquitto alone")
     embedded.add_argument("action", choices=("start", "stop", "status", "url"))
 

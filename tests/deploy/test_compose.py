@@ -66,7 +66,7 @@ def test_dependencies_name_services_that_exist_and_volumes_are_declared(compose:
 
 def test_no_password_stands_in_the_compose_file() -> None:
     text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
-    assert not re.search(r"PASSWORD: *[^$\s]", text)
+    assert not re.search(r"PASSWORD: +[^$\s]|://[^$:]+:[^$@]+@", text)
 
 
 def test_the_dockerfile_copies_every_package_and_what_it_copies_exists() -> None:
