@@ -167,7 +167,7 @@ class AlertEngine(Decisions):
             )
         if plan.past:
             self._recorder.remember_past(tx, about, plan.past, alerts, self._evidence(found, plan.past[-1]), turn)
-        if plan.opened is not None:
+        if plan.opened is not None and not found.stale:
             evidence = self._evidence(found, plan.opened)
             self._recorder.open(tx, about, plan.opened, evidence, audience, _when(turn, plan.opened), report)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from alerts.doubts import is_confirmed
 from alerts.lifecycle import Episode, Trace, episode_to_json
 from alerts.rules import Ladder
 from alerts.rules.context import Context, moment_of
@@ -43,6 +44,10 @@ def traced_evidence(
         "reason": "" if not len(rows) else str(trace.reason[rows[-1]]),
         "episode": episode_to_json(episode),
     }
+    if not is_confirmed(context):
+        evidence["unconfirmed"] = True
+    if trace.details and newest is not None:
+        evidence["details"] = {name: _number(figures[newest]) for name, figures in trace.details.items()}
     return {**evidence, "digest": digest_of(evidence)}
 
 

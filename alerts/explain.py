@@ -69,7 +69,8 @@ def _replayed(
 ) -> dict[str, Any] | None:
     if about.datastream is None:
         return None
-    found = replay.whole(rule, about.datastream, about.station, alert.updated_at, read_seq)
+    confirmed = not alert.evidence.get("unconfirmed", False)
+    found = replay.whole(rule, about.datastream, about.station, alert.updated_at, read_seq, confirmed=confirmed)
     if found.trace is None or found.folded is None:
         return None
     again = next((item for item in found.folded.episodes if item.onset == episode.onset), None)

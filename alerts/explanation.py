@@ -5,6 +5,7 @@ This file finishes with `describe`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any
@@ -20,12 +21,19 @@ REASONS: dict[str, tuple[str, str]] = {
     "interim": ("观测时段不足，速率为临时值", "the record is short, the rate is interim"),
     "no_sigma": ("未给出中误差", "no standard error is known"),
     "not_significant": ("超过限值的幅度在误差之内", "the excess is within its standard error"),
+    "worse_not_significant": (
+        "估计值已达更高一级，但在误差之内，不予提级",
+        "the estimate passes a worse limit too, but within its standard error, so the level is not raised",
+    ),
+    "stale": ("最新观测已过时，不能说明现状", "the newest observation is too old to speak of the present"),
+    "unconfirmed": ("测站或数据流未经确认", "nobody has confirmed the station or the datastream yet"),
     "no_usable_value": ("最新观测不可用", "the newest observation is not usable"),
     "no_incidence_angle": (
         "缺少入射角，视线向不能换算为沉降",
         "no incidence angle: the line of sight says nothing of the vertical",
     ),
     "no_mean_rate": ("前五年数据不足", "too little data over the five years before"),
+    "no_mean_sigma": ("前五年均值的中误差未知", "the error of the mean over the five years before is not known"),
     "no_forecast": ("没有可用的预测", "there is no forecast"),
     "beyond_horizon": ("预测期内不会达到", "not within the horizon of the forecast"),
     "no_limit": ("未登记限值", "no limit is registered"),
@@ -74,13 +82,17 @@ class _Words:
         value, unit = self.evidence.get("value"), self.evidence.get("unit") or ""
         if value is None:
             return "—"
+        if unit == "h":
+            return _duration(value)
         sigma = self.evidence.get("sigma")
-        spread = f" ± {_figure(sigma)}" if sigma is not None else ""
+        spread = f" ± {_spread(sigma)}" if sigma is not None else ""
         return f"{_figure(value)}{spread} {unit}".strip()
 
     def limit(self) -> str | None:
-        limit = self.evidence.get("limit")
-        return None if limit is None else f"{_figure(limit)} {self.evidence.get('unit') or ''}".strip()
+        limit, unit = self.evidence.get("limit"), self.evidence.get("unit") or ""
+        if limit is None:
+            return None
+        return _duration(limit) if unit == "h" else f"{limit:g} {unit}".strip()
 
     def _mark(self) -> tuple[str, str]:
         if self.alert.status is not MessageStatus.ACTUAL:
@@ -106,7 +118,7 @@ class _Words:
         deadband = float(self.evidence.get("deadband") or 0.0)
         cleared = bound - deadband if above else bound + deadband
         if self.alert.state is AlertState.FIRING and (value >= cleared if above else value <= cleared):
-            back = f"{_figure(cleared)} {self.evidence.get('unit') or ''}".strip()
+            back = f"{cleared:g} {self.evidence.get('unit') or ''}".strip()
             return f"，{colour_zh}（尚未回到 {back}）", f", {colour_en} (not yet back behind {back})"
         return f"，已回到{colour_zh}以内", f", back within {colour_en}"
 
@@ -125,7 +137,8 @@ class _Words:
         lines = [
             f"事项：{self.rule.name_zh}（{self.alert.level.word_zh}色，最高 {self.alert.peak_level.word_zh}色；{_STATES[self.alert.state][0]}）",
             f"地点：{self.place_zh}（{self.code}）",
-            f"数值：{self.amount()}" + (f"；{reason}" if reason else ""),
+            f"数值：{self.amount()}{self._observed()[0]}" + (f"；{reason}" if reason else ""),
+            *self._compared()[0],
             f"限值：{self.limit() or '—'}；依据：{self.rule.source}（规则 {self.rule.code} 第 {self.rule.version} 版）",
             f"可靠程度：{self._sure()[0]}",
             f"起始：{self._time(self.alert.onset)}" + (f"；结束：{self._time(self.alert.ended)}" if self.alert.ended else ""),
@@ -141,7 +154,8 @@ class _Words:
         lines = [
             f"What: {self.rule.name_en} ({alert.level.word}, worst so far {alert.peak_level.word}; {_STATES[alert.state][1]})",
             f"Where: {self.place_en} ({self.code})",
-            f"How much: {self.amount()}" + (f"; {reason}" if reason else ""),
+            f"How much: {self.amount()}{self._observed()[1]}" + (f"; {reason}" if reason else ""),
+            *self._compared()[1],
             f"Limit: {self.limit() or '-'}; source: {self.rule.source} (rule {self.rule.code} version {self.rule.version})",
             f"How sure: {self._sure()[1]}",
             f"Since: {self._time(alert.onset)}" + (f"; until {self._time(alert.ended)}" if alert.ended else ""),
@@ -150,6 +164,38 @@ class _Words:
             f"Who acts: {self.action.owner_en}",
         ]
         return "\n".join(lines)
+
+    def _observed(self) -> tuple[str, str]:
+        """Say when the newest value is from: a yearly survey's may be months old."""
+        at = self.evidence.get("at")
+        if at is None or self.evidence.get("value") is None:
+            return "", ""
+        when = self._time(datetime.fromisoformat(at))
+        return f"（截至 {when}）", f" (as of {when})"
+
+    def _compared(self) -> tuple[list[str], list[str]]:
+        """Say what an acceleration is measured against, or which limit is ahead and when."""
+        details = self.evidence.get("details") or {}
+        if "limit_code" in details:
+            return self._ahead(str(details["limit_code"]), details.get("forecast") or {})
+        mean, spread = details.get("mean_rate"), details.get("mean_rate_sigma")
+        if mean is None or spread is None:
+            return [], []
+        definition, unit = definition_of(self.rule), self.evidence.get("unit") or ""
+        amount = f"{_figure(mean)} ± {_spread(spread)} {unit}"
+        ratio, years, sigmas = f"{definition.ratio:g}", f"{definition.years:g}", f"{definition.sigmas:g}"
+        return (
+            [f"比较：此前 {years} 年平均速率 {amount}；要求近十二个月速率扣除 {sigmas} 倍中误差后仍不小于其 {ratio} 倍"],
+            [
+                f"Compared: mean rate of the {years} years before {amount}; this year's must be {ratio} times that beyond {sigmas} sigma"
+            ],
+        )
+
+    def _ahead(self, code: str, forecast: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+        if forecast.get("status") == "reached" or not forecast.get("time"):
+            return [f"将及限值：{code}，现已达到"], [f"Limit ahead: {code}, reached already"]
+        when = self._time(datetime.fromisoformat(str(forecast["time"])))[:10]
+        return [f"将及限值：{code}，按趋势预计 {when} 达到"], [f"Limit ahead: {code}, by the trend reached on {when}"]
 
     def _sure(self) -> tuple[str, str]:
         confirmation = self.alert.confirmation
@@ -176,11 +222,21 @@ class _Words:
         )
 
     def _time(self, moment: datetime) -> str:
-        return moment.astimezone(self.zone).strftime("%Y-%m-%d %H:%M %Z")
+        local = moment.astimezone(self.zone).isoformat(timespec="minutes")
+        return f"{local[:10]} {local[11:16]} UTC{local[16:]}"
 
 
 def _figure(value: float) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}".rstrip("0").rstrip(".") or "0"
+
+
+def _duration(hours: float) -> str:
+    """Return hours as they are up to three days, and in days beyond."""
+    return f"{_figure(hours)} h" if hours < 72 else f"{_figure(hours / 24)} d"
+
+
+def _spread(sigma: float) -> str:
+    return f"{sigma:.1f}" if sigma >= 1 else _figure(sigma)
 
 
 def _lower_first(text: str) -> str:

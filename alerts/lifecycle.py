@@ -48,6 +48,8 @@ class Trace:
         In the rule's unit and direction; NaN = missing or unknown.
     reason : object (n,)
         Stable code for a verdict that is not plainly ok or breach, else ''.
+    details : float64 (n,) each
+        Further figures that the verdict rests on, by name, in the rule's unit.
     """
 
     time: TimeArray
@@ -58,6 +60,7 @@ class Trace:
     value: FloatArray
     sigma: FloatArray
     reason: npt.NDArray[np.object_]
+    details: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.time)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from alerts.doubts import is_confirmed, newest_told, patience, unconfirmed_trace
 from alerts.lifecycle import Episode, Folded, Trace, episode_from_json, fold
 from alerts.ports import AlertRegisters, RunReader
 from alerts.rules import RULES, Context, Ladder, definition_of
@@ -31,7 +32,7 @@ class Found:
     """What a rule says about a scope.
 
     `trace` and `folded` are None for a rule that is not replayed; `pinned` is False where only the newest observations were read, so
-    that no alert changes.
+    that no alert changes. `stale` is True where the newest usable observation is too old to open an alert; one that is open stays.
     """
 
     context: Context
@@ -42,6 +43,7 @@ class Found:
     trace: Trace | None = None
     folded: Folded | None = None
     pinned: bool = True
+    stale: bool = False
 
     def state(self, scope: str) -> RuleState:
         """Return the state to store."""
@@ -51,6 +53,8 @@ class Found:
             memory = {"limits": limits_digest(self.ladder), "fold": self.folded.memory}
             if len(self.trace):
                 memory["at"] = moment_of(self.trace.time[-1]).isoformat()
+            if self.stale:
+                memory["stale"] = True
         return RuleState(
             rule_code=self.context.rule.code,
             scope=scope,
@@ -84,7 +88,7 @@ class Replay:
     ) -> Found | None:
         """Carry on from the stored memory; None where the whole record has to be read, or where an alert would change."""
         at = _remembered(state, rule, changed_from)
-        if state is None or at is None:
+        if state is None or at is None or state.memory.get("stale"):
             return None
         context = self._context(rule, datastream, station, now, start=at + _MICROSECOND, as_of=None)
         definition = definition_of(rule)
@@ -97,27 +101,42 @@ class Replay:
         before = episode_from_json(memory["episode"]) if memory.get("episode") else None
         if not len(trace) or not _unchanged(before, folded):
             return None
-        found = Found(
-            context, definition, ladder, evaluation_of(trace, context, ladder, definition.unit), 0, trace, folded, pinned=False
-        )
+        evaluation = evaluation_of(trace, context, ladder, definition.unit)
+        if _is_stale(trace, definition, context):
+            return None
+        found = Found(context, definition, ladder, evaluation, 0, trace, folded, pinned=False)
         blinded = (found.evaluation.verdict is Verdict.CANNOT_TELL) != (state.verdict is Verdict.CANNOT_TELL)
         return None if before is not None and blinded else found
 
-    def whole(self, rule: Rule, datastream: Datastream, station: Station, now: datetime, read_seq: int) -> Found:
-        """Replay the whole record as known at `read_seq`."""
+    def whole(
+        self, rule: Rule, datastream: Datastream, station: Station, now: datetime, read_seq: int, *, confirmed: bool | None = None
+    ) -> Found:
+        """Replay the whole record as known at `read_seq`; `confirmed` stands for what the register said when that was recorded."""
         context = self._context(rule, datastream, station, now, start=rule.effective_from, as_of=read_seq)
+        if confirmed is not None:
+            context = _confirmed(context, confirmed)
         definition = definition_of(rule)
         ladder = RULES[rule.kind].ladder(definition, context)
         trace = _trace(rule, definition, context)
-        evaluation = evaluation_of(trace, context, ladder, definition.unit)
-        return Found(context, definition, ladder, evaluation, read_seq, trace, fold(trace, definition.policy))
+        evaluation, stale = evaluation_of(trace, context, ladder, definition.unit), _is_stale(trace, definition, context)
+        if stale:
+            evaluation = outdated(evaluation)
+        return Found(context, definition, ladder, evaluation, read_seq, trace, fold(trace, definition.policy), stale=stale)
 
     def newest_run(self, rule: Rule, datastream: Datastream, station: Station, now: datetime, read_seq: int) -> Found:
         """Judge a rule that looks at the newest run of an analytic."""
         source = self.source_of(datastream) or datastream
         runs = {} if self._runs is None or source.datastream_id is None else self._runs.latest_runs(source.datastream_id)
         context = Context(rule, now, station, datastream, source=source, runs={name: run.result for name, run in runs.items()})
-        return self.judged(context, read_seq)
+        found = self.judged(context, read_seq)
+        heard = self._registers.datastream_statuses([source.datastream_id]) if source.datastream_id is not None else {}
+        last = next((status.last_time for status in heard.values()), None)
+        if last is not None and now - last > patience(found.definition, datastream, source):
+            return replace(found, evaluation=outdated(found.evaluation), stale=True)
+        if not is_confirmed(context) and found.evaluation.verdict is Verdict.BREACH:
+            doubtful = replace(found.evaluation, verdict=Verdict.CANNOT_TELL, level=Level.NONE, reason="unconfirmed")
+            return replace(found, evaluation=doubtful)
+        return found
 
     def arrivals(self, rule: Rule, station: Station, arrivals: Sequence[Arrival], now: datetime, read_seq: int) -> Found:
         """Judge a rule that looks at the clock."""
@@ -173,7 +192,26 @@ def _trace(rule: Rule, definition: Any, context: Context) -> Trace:
     make = RULES[rule.kind].trace
     if make is None:
         raise TypeError(f"a rule of kind {rule.kind} is not replayed")
-    return make(definition, context)
+    trace = make(definition, context)
+    return trace if is_confirmed(context) else unconfirmed_trace(trace)
+
+
+def outdated(evaluation: Evaluation) -> Evaluation:
+    """Return the verdict on an observation that is too old to speak of the present."""
+    return replace(evaluation, verdict=Verdict.CANNOT_TELL, level=Level.NONE, limit=None, reason="stale")
+
+
+def _is_stale(trace: Trace, definition: Any, context: Context) -> bool:
+    told = newest_told(trace)
+    if told is None or context.datastream is None:
+        return False
+    return context.now - told > patience(definition, context.datastream, context.source)
+
+
+def _confirmed(context: Context, confirmed: bool) -> Context:
+    source = context.source and replace(context.source, confirmed=True)
+    datastream = context.datastream and replace(context.datastream, confirmed=confirmed)
+    return replace(context, station=replace(context.station, confirmed=True), source=source, datastream=datastream)
 
 
 def _remembered(state: RuleState | None, rule: Rule, changed_from: datetime) -> datetime | None:

@@ -174,7 +174,8 @@ def judged(context: Context, ladder: Ladder, value: FloatArray, sigma: FloatArra
     confident = climb(ladder, safe, slack)
     estimate = climb(ladder, safe)
     reason = np.full(len(value), "", dtype=object)
-    reason[estimate > confident] = "not_significant"
+    reason[estimate > confident] = "worse_not_significant"
+    reason[(estimate > 0) & (confident == 0)] = "not_significant"
     reason[interim & (confident > 0)] = "interim"
     reason[~known & (estimate > 0)] = "no_sigma"
     reason[blind] = "no_usable_value"

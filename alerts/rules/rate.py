@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from alerts.lifecycle import Policy, Trace
@@ -28,6 +29,7 @@ class Rate:
     sigmas: float
     action: Action
     status: str
+    fresh_for: timedelta | None = None
 
 
 def validate(definition: Mapping[str, Any], where: str) -> Rate:
@@ -42,6 +44,7 @@ def validate(definition: Mapping[str, Any], where: str) -> Rate:
         sigmas=reader.number("sigmas", default=1.0, least=0.0),
         action=reader.action(),
         status=reader.text("status", default="Actual", choices=("Actual", "Exercise")),
+        fresh_for=reader.duration("fresh_for", default=timedelta()) or None,
     )
     reader.finish()
     if not rule.scope.property and not rule.scope.datastream:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from alerts.lifecycle import Policy, Trace
@@ -31,6 +32,7 @@ class Threshold:
     register_limits: tuple[str, ...]
     action: Action
     status: str
+    fresh_for: timedelta | None = None
 
 
 def read(reader: Reader, *, sigmas: float, needs_good: bool) -> Threshold:
@@ -48,6 +50,7 @@ def read(reader: Reader, *, sigmas: float, needs_good: bool) -> Threshold:
         register_limits=kinds,
         action=reader.action(),
         status=reader.text("status", default="Actual", choices=("Actual", "Exercise")),
+        fresh_for=reader.duration("fresh_for", default=timedelta()) or None,
     )
     reader.finish()
     return definition

@@ -1,7 +1,8 @@
 """Kind `trend`: subsidence that speeds up, or a limit that will be reached soon. This file finishes with `evaluate`.
 
-Acceleration (domain brief 1.4): this year's rate is at least `ratio` times the mean rate of the five years before its end, and at least
-`least`; the colour is that of the rate plus one step. Time to limit: the forecast's run says within how many years.
+Acceleration (domain brief 1.4): the rate of the last twelve months is at least `ratio` times the mean rate of the five years before
+them, and at least `least`, both beyond their errors; the colour is that of the rate plus one step. Time to limit: the forecast's run
+says within how many years.
 """
 
 from __future__ import annotations
@@ -26,17 +27,23 @@ from alerts.rules.context import (
 )
 from alerts.rules.definition import Action, Ladder, Reader, Scope
 from domain.alert import Evaluation, Level, Verdict
-from domain.observation import FloatArray
+from domain.observation import FloatArray, TimeArray
+from domain.ports import SeriesData
 from domain.units import convert
 
 YEAR = timedelta(days=365.25)
 WINDOW = timedelta(days=45)
+RATIO_DEADBAND = 0.1
+LEAST_FOR_SCATTER = 5
 _YEAR64, _WINDOW64 = np.timedelta64(YEAR, "us"), np.timedelta64(WINDOW, "us")
 
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """Definition of a trend rule; `ladder` is in mm/a (acceleration) or in years, less is worse (time_to_limit)."""
+    """Definition of a trend rule.
+
+    `ladder` is in years, less is worse (time_to_limit), or a rate's (acceleration), whose limits stand one colour higher than stated.
+    """
 
     scope: Scope
     ladder: Ladder
@@ -49,6 +56,7 @@ class Trend:
     policy: Policy
     action: Action
     status: str
+    fresh_for: timedelta | None = None
 
 
 def validate(definition: Mapping[str, Any], where: str) -> Trend:
@@ -56,9 +64,12 @@ def validate(definition: Mapping[str, Any], where: str) -> Trend:
     reader = Reader(definition, where)
     quantity = reader.text("quantity", choices=("acceleration", "time_to_limit"))
     speeds_up = quantity == "acceleration"
+    levels = reader.levels(above=speeds_up)
     rule = Trend(
         scope=reader.scope(),
-        ladder=Ladder(reader.levels(above=speeds_up), speeds_up, reader.number("deadband", default=0.0, least=0.0)),
+        ladder=Ladder(
+            _one_step_up(levels) if speeds_up else levels, speeds_up, reader.number("deadband", default=0.0, least=0.0)
+        ),
         unit=reader.unit(),
         quantity=quantity,
         ratio=reader.number("ratio", default=1.5, least=1.0) if speeds_up else 1.0,
@@ -68,11 +79,19 @@ def validate(definition: Mapping[str, Any], where: str) -> Trend:
         policy=Policy(reader.duration("hold", default=Policy().hold), reader.duration("clear_hold", default=Policy().clear_hold)),
         action=reader.action(),
         status=reader.text("status", default="Actual", choices=("Actual", "Exercise")),
+        fresh_for=reader.duration("fresh_for", default=timedelta()) or None,
     )
     reader.finish()
+    if not rule.ladder.levels:
+        raise reader.wrong("levels.red", "stands alone.", "state a milder limit too: acceleration raises the colour by one step")
     if not rule.scope.property and not rule.scope.datastream:
         raise reader.wrong("scope.property", "is missing.", "name the datastreams, e.g. property: '*_rate_12mo'")
     return rule
+
+
+def _one_step_up(levels: Mapping[Level, float]) -> dict[Level, float]:
+    """Return the limits, each with the next worse colour; red has none, so that orange's limit is red's and red's own is left out."""
+    return {Level(level + 1): limit for level, limit in levels.items() if level < Level.RED}
 
 
 def ladder_for(definition: Trend, context: Context) -> Ladder:
@@ -82,7 +101,11 @@ def ladder_for(definition: Trend, context: Context) -> Ladder:
 
 
 def trace(definition: Trend, context: Context) -> Trace:
-    """Return what an acceleration rule says at each rate: breach where the rate is `ratio` times its mean, one step above its colour."""
+    """Return what an acceleration rule says at each rate, with the errors of both rates.
+
+    Breach where `rate - ratio x mean` and `rate - least` are both at least `sigmas` of their own standard errors; an excess that is
+    smaller than that has no colour. `details` hold the mean and its error.
+    """
     if context.samples is None or context.datastream is None:
         raise TypeError("a trend rule needs samples")
     values = quantity_of(context, "subsidence", definition.unit)
@@ -90,55 +113,74 @@ def trace(definition: Trend, context: Context) -> Trace:
         return blind_trace(context.samples.time, values)
     rate, sigma = values
     plain = judged(context, definition.ladder, rate, sigma, sigmas=definition.sigmas, needs_good=True)
-    mean = mean_rates(definition, context)
+    mean, mean_sigma = mean_rates(definition, context)
+    ordinary = np.maximum(mean, 0.0)
+    own = np.where(np.isfinite(sigma), sigma, 0.0)
     with np.errstate(invalid="ignore"):
-        faster = (rate >= definition.ratio * np.maximum(mean, 0.0)) & (rate >= definition.least)
-        still = rate >= (definition.ratio - 0.1) * np.maximum(mean, 0.0)
-    unknown = ~np.isfinite(mean)
-    reason = plain.reason.copy()
-    reason[unknown] = "no_mean_rate"
+        excess, excess_sigma = rate - definition.ratio * ordinary, np.hypot(own, definition.ratio * mean_sigma)
+        likely = (excess >= 0) & (rate >= definition.least)
+        faster = (excess >= definition.sigmas * excess_sigma) & (rate - definition.sigmas * own >= definition.least)
+        still = rate >= (definition.ratio - RATIO_DEADBAND) * ordinary
+    unknown = np.isnan(mean) | np.isnan(mean_sigma)
+    reason = np.where(faster, plain.reason, np.where(likely, "not_significant", ""))
+    reason[unknown] = np.where(np.isnan(mean), "no_mean_rate", "no_mean_sigma")[unknown]
+    reason[plain.blind] = plain.reason[plain.blind]
     return Trace(
         time=plain.time,
-        up=_one_step_up(np.where(faster, plain.up, 0)),
-        keep=_one_step_up(np.where(still, np.maximum(plain.keep, climb(definition.ladder, rate)), 0)),
-        unsure=_one_step_up(np.where(faster, plain.unsure, 0)),
+        up=np.where(faster, plain.up, 0).astype(np.int8),
+        keep=np.where(still, np.maximum(plain.keep, climb(definition.ladder, rate)), 0).astype(np.int8),
+        unsure=np.where(faster, plain.unsure, 0).astype(np.int8),
         blind=plain.blind | unknown,
         value=plain.value,
         sigma=sigma,
-        reason=np.where(faster | plain.blind | unknown, reason, ""),
+        reason=reason.astype(object),
+        details={"mean_rate": mean, "mean_rate_sigma": mean_sigma},
     )
 
 
-def _one_step_up(level: Any) -> Any:
-    return np.where(level > 0, np.minimum(level + 1, int(Level.RED)), 0).astype(np.int8)
+def mean_rates(definition: Trend, context: Context) -> tuple[FloatArray, FloatArray]:
+    """Return the mean subsidence rate of the years before the last one, and its standard error, (n,), in the rule's unit.
 
-
-def mean_rates(definition: Trend, context: Context) -> FloatArray:
-    """Return the mean subsidence rate of the years before each sample, (n,), in the rule's unit; NaN = cannot be told.
-
-    Difference of two medians of the source, 45 days to either side of the window's ends: same season at both, so that the annual term
-    falls out.
+    Difference of two medians of the source, 45 days to either side of the beginning and the end of those years: same season at both,
+    so that the annual term falls out, and no sample of the last year, so that the two rates are told apart. NaN = cannot be told.
     """
     samples, source = context.samples, context.source
+    nothing = np.full(0 if samples is None else len(samples.time), np.nan)
     if samples is None or source is None or source.datastream_id is None or context.series is None or not len(samples.time):
-        return np.full(0 if samples is None else len(samples.time), np.nan)
-    first, last = _moment(samples.time[0]), _moment(samples.time[-1])
-    span = timedelta(days=365.25 * definition.years)
-    history = context.series(source.datastream_id, first - span - WINDOW, last + timedelta(seconds=1))
-    good = usable(history, context.events)
-    time, value = history.time[good], history.result[good]
+        return nothing, nothing
     factor = subsidence_factor(source, None)
     if isinstance(factor, str):
-        return np.full(len(samples.time), np.nan)
+        return nothing, nothing
+    span = timedelta(days=365.25 * definition.years)
+    first, last = _moment(samples.time[0]) - YEAR - span - WINDOW, _moment(samples.time[-1]) - YEAR + WINDOW
+    history = _good(context.series(source.datastream_id, first, last + timedelta(seconds=1)), context)
     scale = factor * float(convert(1.0, f"{source.unit}/a", definition.unit)) / definition.years
-    change = [_median(time, value, end - _WINDOW64, end) - _median(time, value, end - span64 - _WINDOW64, end - span64 + _WINDOW64)
-              for span64 in [np.timedelta64(span, "us")] for end in samples.time]  # fmt: skip
-    return np.asarray(change, dtype=np.float64) * scale
+    ends = np.array([_middle(history, end - _YEAR64) for end in samples.time])
+    begins = np.array([_middle(history, end - _YEAR64 - np.timedelta64(span, "us")) for end in samples.time])
+    return (ends[:, 0] - begins[:, 0]) * scale, np.hypot(ends[:, 1], begins[:, 1]) * abs(scale)
 
 
-def _median(time: Any, value: FloatArray, start: Any, end: Any) -> float:
-    low, high = np.searchsorted(time, start, side="left"), np.searchsorted(time, end, side="right")
-    return float(np.median(value[low:high])) if high > low else float("nan")
+def _good(series: SeriesData, context: Context) -> tuple[TimeArray, FloatArray, FloatArray]:
+    good = usable(series, context.events)
+    return series.time[good], series.result[good], series.sigma[good]
+
+
+def _middle(history: tuple[TimeArray, FloatArray, FloatArray], at: Any) -> tuple[float, float]:
+    """Return the median around a time and its standard error.
+
+    The error is the greater of what the samples state and how they scatter (1.4826 MAD); it is not lowered by their number, since errors
+    within one season are shared (flicker noise, datum, weather).
+    """
+    time, value, sigma = history
+    rows = slice(np.searchsorted(time, at - _WINDOW64, side="left"), np.searchsorted(time, at + _WINDOW64, side="right"))
+    if rows.stop <= rows.start:
+        return float("nan"), float("nan")
+    middle = float(np.median(value[rows]))
+    stated = sigma[rows][np.isfinite(sigma[rows])]
+    errors = [float(np.median(stated))] if len(stated) else []
+    if rows.stop - rows.start >= LEAST_FOR_SCATTER:
+        errors.append(1.4826 * float(np.median(np.abs(value[rows] - middle))))
+    return middle, max(errors, default=float("nan"))
 
 
 def _moment(instant: Any) -> datetime:

@@ -20,16 +20,16 @@ def test_the_explanation_answers_every_question_in_both_languages():
     world = World({**RATE, "action": {"owner_zh": "水利局", "owner_en": "water bureau", "text_zh": "核查", "text_en": "inspect"}})
     world.feed(RATE_CODE, [(0, -12.0)], sigma=0.6)
     said = words(world)
-    assert said.headline_zh == "武原一号：沉降速率 12.0 ± 0.6 mm/a，超过黄色限值 10.0 mm/a"
-    assert said.headline_en == "Wuyuan 1: subsidence rate 12.0 ± 0.6 mm/a, above the yellow limit of 10.0 mm/a"
+    assert said.headline_zh == "武原一号：沉降速率 12.0 ± 0.6 mm/a，超过黄色限值 10 mm/a"
+    assert said.headline_en == "Wuyuan 1: subsidence rate 12.0 ± 0.6 mm/a, above the yellow limit of 10 mm/a"
     for answer in (
         "黄色",
         "武原一号",
         "12.0 ± 0.6",
-        "10.0 mm/a",
+        "10 mm/a",
         "[P]",
         "中误差已知",
-        "2026-01-01 08:00 CST",
+        "2026-01-01 08:00 UTC+08:00",
         "rate_12mo 1",
         "CN-H85",
         "核查",
@@ -47,15 +47,15 @@ def test_a_value_within_the_deadband_is_not_called_above_the_limit():
     world.feed(RATE_CODE, [(2, -9.8)])
     assert world.alerts[0].evidence["value"] == 9.8
     assert world.alerts[0].evidence["peak_value"] == 10.2
-    assert words(world).headline_zh.endswith("9.8 ± 0.1 mm/a，黄色限值 10.0 mm/a（尚未回到 9.5 mm/a）")
-    assert words(world).headline_en.endswith("the yellow limit of 10.0 mm/a (not yet back behind 9.5 mm/a)")
+    assert words(world).headline_zh.endswith("9.8 ± 0.1 mm/a，黄色限值 10 mm/a（尚未回到 9.5 mm/a）")
+    assert words(world).headline_en.endswith("the yellow limit of 10 mm/a (not yet back behind 9.5 mm/a)")
 
 
 def test_a_resolved_alert_says_that_the_value_is_back_within_the_limit():
     world = World(RATE)
     for number, rate in enumerate((-10.2, -2.0)):
         world.feed(RATE_CODE, [(number, rate)])
-    assert words(world).headline_zh.endswith("2 ± 0.1 mm/a，已回到黄色限值 10.0 mm/a以内（已解除）")
+    assert words(world).headline_zh.endswith("2 ± 0.1 mm/a，已回到黄色限值 10 mm/a以内（已解除）")
     assert "已解除" in world.store.tables.cap[-1].body
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from alerts.defaults import default_rules, rules_from_yaml
 from alerts.rules import RULES, Context, definition_of, parse_rule, rule_as_mapping
+from alerts.rules.context import Arrival
 from domain.alert import Level, Verdict
 from domain.errors import InputError
 from domain.model import Datastream, Derivation, Station, StationKind
@@ -91,10 +92,29 @@ def test_the_defaults_are_the_briefs_and_say_which_figures_are_proposals():
         "orange": 20,
         "red": 30,
     }
+    assert definition_of(rules["groundwater-limit"]).register_limits == ("control",)
     total = definition_of(rules["subsidence-cumulative"])
     assert list(total.ladder.levels.values()) == [100, 300, 500, 800]
     assert {rule.kind for rule in rules.values()} == set(RULES)
     assert all("[P]" in rule.source for rule in rules.values())
+
+
+@pytest.mark.parametrize("kind", list(StationKind))
+def test_every_kind_of_station_that_observes_has_one_rule_for_its_silence(kind):
+    station = Station("S", kind, "点", "Place")
+    rules = [rule for rule in default_rules() if rule.kind == "silence"]
+    found = [rule.code for rule in rules if definition_of(rule).scope.admits(Datastream("S", "height", "m"), station)]
+    marks = {StationKind.BENCHMARK, StationKind.BEDROCK_MARK}
+    assert found == ([] if kind is StationKind.QUARRY else ["survey-overdue"] if kind in marks else ["silent"])
+
+
+def test_a_yearly_survey_is_overdue_after_fifteen_months_and_not_before():
+    rule = next(rule for rule in default_rules() if rule.code == "survey-overdue")
+    mark = Station("B", StationKind.BENCHMARK, "点", "Mark")
+    yearly = Datastream("B", "height", "m", interval_s=365.25 * 86400)
+    for days, level in ((250, Level.NONE), (456, Level.NONE), (458, Level.BLUE), (740, Level.YELLOW)):
+        context = Context(rule, T0, mark, arrivals=[Arrival(yearly, T0 - timedelta(days=days))])
+        assert RULES["silence"].evaluate(definition_of(rule), context).level is level
 
 
 def test_a_code_that_is_given_twice_is_refused():
@@ -165,6 +185,54 @@ def test_acceleration_is_one_step_above_the_colour_of_the_rate(before, recent, l
     history = samples(_history(before, recent))
     found = judge(TREND, derived, [(0, -recent, 0.1)], source=source, series=lambda *_: history)
     assert found.level is level
+
+
+def _speeding_mark(before, recent, error, **changes):
+    source = Datastream("M", "displacement_up", "mm", datastream_id=7)
+    history = samples([(day, value, changes.get("source_error", 1.0)) for day, value, _ in _history(before, recent)])
+    derived = Datastream("M", "displacement_up_rate_12mo", "mm/a")
+    return judge({**TREND, **changes.get("rule", {})}, derived, [(0, -recent, error)], source=source, series=lambda *_: history)
+
+
+@pytest.mark.parametrize(
+    ("before", "recent", "error", "source_error", "verdict"),
+    [
+        (4.0, 12.0, 1.0, 1.0, Verdict.BREACH),
+        (4.0, 12.0, 6.3, 1.0, Verdict.CANNOT_TELL),  # 12 - 6 is within the error of the year's rate
+        (4.0, 12.0, 1.0, 20.0, Verdict.CANNOT_TELL),  # ... of the mean
+        (0.0, 7.0, 2.5, 1.0, Verdict.CANNOT_TELL),  # not surely 5 mm/a or more
+        (0.0, 7.0, 1.5, 1.0, Verdict.BREACH),
+        (6.8, 7.0, 6.3, 1.0, Verdict.OK),
+    ],
+)
+def test_acceleration_holds_beyond_the_errors_of_both_rates(before, recent, error, source_error, verdict):
+    found = _speeding_mark(before, recent, error, source_error=source_error)
+    assert found.verdict is verdict
+    assert found.level is Level.NONE or verdict is Verdict.BREACH
+    assert found.reason == ("not_significant" if verdict is Verdict.CANNOT_TELL else "")
+
+
+def test_the_limit_of_an_acceleration_is_the_one_that_the_rate_passed():
+    found = _speeding_mark(2.0, 7.0, 0.1)
+    assert (found.level, found.limit) == (Level.YELLOW, 5.0)
+
+
+def test_an_acceleration_whose_mean_has_no_error_cannot_be_told():
+    source = Datastream("M", "height", "mm", datastream_id=7)
+    surveys = samples([(-6 * 365.25, 0.0, np.nan), (-365.25, -10.0, np.nan), (0, -30.0, np.nan)])
+    derived = Datastream("M", "height_rate_12mo", "mm/a")
+    found = judge(TREND, derived, [(0, -20.0, 0.1)], source=source, series=lambda *_: surveys)
+    assert (found.verdict, found.reason) == (Verdict.CANNOT_TELL, "no_mean_sigma")
+
+
+def test_an_acceleration_with_red_alone_is_refused():
+    with pytest.raises(InputError, match=r"levels\.red"):
+        parse_rule({**TREND, "levels": {"red": 30}})
+
+
+def test_a_worse_colour_within_the_error_is_not_taken_for_doubt_of_the_milder_one():
+    found = judge(RATE, Datastream("M", "displacement_up_rate_12mo", "mm/a"), [(0, -10.5, 1.0)])
+    assert (found.verdict, found.level, found.reason) == (Verdict.BREACH, Level.BLUE, "worse_not_significant")
 
 
 def test_acceleration_without_five_years_before_cannot_be_told():
