@@ -73,7 +73,7 @@ def fill(container: Container) -> int:
 
 def ours(client: httpx.Client, start: datetime, end: datetime, resolution: str, rows: int) -> float:
     """Ask as the page asks, `REQUESTS` times."""
-    query = {
+    query: dict[str, str | int] = {
         "datastream": CODE,
         "resolution": "auto",
         "points": POINTS,

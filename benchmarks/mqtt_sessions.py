@@ -100,18 +100,18 @@ def acknowledge_all(url: str, client_id: str, messages: int, receive_maximum: in
     client = _Client(url, client_id, receive_maximum=receive_maximum, clean_start=False)
     times: list[float] = []
     done = threading.Event()
+    taken = 0
 
     def on_message(connected: paho.Client, _: Any, message: paho.MQTTMessage) -> None:
+        nonlocal taken
         if not times:
             times.append(time.perf_counter())
         connected.ack(message.mid, message.qos)
-        nonlocal taken
         taken += 1
         if taken == messages:
             times.append(time.perf_counter())
             done.set()
 
-    taken = 0
     client.paho.on_message = on_message
     client.start()
     if not done.wait(PATIENCE_S):

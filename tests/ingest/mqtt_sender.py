@@ -1,6 +1,8 @@
 """A sender of its own process: publishes observations at QoS 1 and keeps a ledger of what the broker has acknowledged.
 
-Run as `python mqtt_sender.py HOST PORT USER PASSWORD MESSAGES STATIONS LEDGER`; each line of the ledger is one observation.
+Run as `python mqtt_sender.py HOST PORT USER PASSWORD MESSAGES STATIONS LEDGER [RATE]`; each line of the ledger is one message.
+With a rate (messages a second) it sends steadily, else as fast as the broker takes them. A lost connection is made again, and what was
+not acknowledged is sent again.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import json
 import random
 import sys
 import threading
+import time
 from pathlib import Path
 
 import paho.mqtt.client as paho
@@ -29,10 +32,13 @@ def payload(number: int, stations: int, chance: random.Random) -> tuple[str, dic
     }
 
 
-def main(host: str, port: int, user: str, password: str, messages: int, stations: int, ledger: Path) -> None:
+def main(
+    host: str, port: int, user: str, password: str, messages: int, stations: int, ledger: Path, rate: float = float("inf")
+) -> None:
     client = paho.Client(CallbackAPIVersion.VERSION2, client_id="sender-of-the-test", protocol=MQTTProtocolVersion.MQTTv5)
     client.username_pw_set(user, password)
     client.max_inflight_messages_set(IN_FLIGHT)
+    client.reconnect_delay_set(1, 2)
     slots = threading.Semaphore(IN_FLIGHT * 2)
     pending: dict[int, tuple[str, dict[str, object]]] = {}
     lock = threading.Lock()
@@ -57,7 +63,9 @@ def main(host: str, port: int, user: str, password: str, messages: int, stations
         client.on_publish = on_publish
         client.connect(host, port)
         client.loop_start()
+        began = time.monotonic()
         for number in range(messages):
+            time.sleep(max(0.0, began + number / rate - time.monotonic()))
             station, body = payload(number, stations, chance)
             slots.acquire()
             # Not under the lock: the client calls back while it holds locks of its own.
@@ -76,4 +84,13 @@ def main(host: str, port: int, user: str, password: str, messages: int, stations
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4], int(sys.argv[5]), int(sys.argv[6]), Path(sys.argv[7]))
+    main(
+        sys.argv[1],
+        int(sys.argv[2]),
+        sys.argv[3],
+        sys.argv[4],
+        int(sys.argv[5]),
+        int(sys.argv[6]),
+        Path(sys.argv[7]),
+        *map(float, sys.argv[8:]),
+    )
