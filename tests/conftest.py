@@ -19,6 +19,8 @@ import pytest
 for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")  # before numpy is imported, as the command line does
 
+pytest_plugins = ["tests.browser"]
+
 if TYPE_CHECKING:
     from service.embedded import EmbeddedStack
 
