@@ -6,7 +6,7 @@ idempotency key. This file finishes with `backoff`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -63,16 +63,19 @@ class Dispatcher:
         self._max_attempts = max_attempts
         self._batch = batch
 
-    def run_once(self, now: datetime) -> DispatchReport:
-        """Send what is due at `now` to each enabled receiver; one that fails holds up only its own later messages."""
+    def run_once(self, now: datetime, *, go_on: Callable[[], bool] = lambda: True) -> DispatchReport:
+        """Send what is due at `now` to each enabled receiver; one that fails holds up only its own later messages.
+
+        `go_on` is asked before each message, so that who may send no longer stops in the middle.
+        """
         report = DispatchReport()
         for receiver in self._store.receivers():
-            self._serve(receiver, now, report)
+            self._serve(receiver, now, report, go_on)
         return report
 
-    def _serve(self, receiver: Receiver, now: datetime, report: DispatchReport) -> None:
+    def _serve(self, receiver: Receiver, now: datetime, report: DispatchReport, go_on: Callable[[], bool]) -> None:
         for notification in self._store.waiting(receiver.code, self._batch):
-            if notification.next_attempt_at > now:
+            if notification.next_attempt_at > now or not go_on():
                 return
             if not self._send(receiver, notification, now, report):
                 return

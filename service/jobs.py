@@ -1,8 +1,8 @@
 """The worker: loops that are woken by commits, and jobs that only the leader runs.
 
-Every worker evaluates rules, refreshes roll-ups and sends notifications (work is claimed with SKIP LOCKED, so several workers share it);
-one worker at a time, the holder of an advisory lock, schedules the analytics and the rules that depend on the clock. This file finishes
-with `run_worker`.
+Every worker evaluates rules and refreshes roll-ups (work is claimed with SKIP LOCKED, so several workers share it); one worker at a
+time, the holder of an advisory lock, schedules the analytics and the rules that depend on the clock, and one sends notifications. This
+file finishes with `run_worker`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from domain.errors import UnavailableError
 from service.analysing import Analyst
 from service.bootstrap import Container
+from service.dispatching import dispatch_until
 
 LOG = logging.getLogger("groundwatch.worker")
 WORK_CHANNEL = "groundwatch_work"
@@ -33,7 +34,7 @@ def run_worker(container: Container, stop: threading.Event) -> None:
     loops = {
         "evaluate": lambda: evaluate_until(container, stop),
         "rollups": lambda: poll(stop, lambda: container.rollups.refresh(CLAIM)),
-        "dispatch": lambda: poll(stop, lambda: container.dispatcher.run_once(container.clock()).sent),
+        "dispatch": lambda: dispatch_until(container, stop),
         "lead": lambda: lead_until(container, stop),
     }
     threads = [

@@ -18,6 +18,7 @@ from domain.errors import ConfigurationError
 from service.embedded.home import default_home
 
 PREFIX = "GROUNDWATCH_"
+SECRET_PREFIX = PREFIX + "SECRET_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,16 +144,32 @@ def _boolean(text: str) -> bool:
     raise ValueError(text)
 
 
-def load_receiver_secrets(settings: Settings) -> Mapping[str, str]:
-    """Return the signing keys of receivers by name, none where there is no file.
+def load_receiver_secrets(settings: Settings, environ: Mapping[str, str] | None = None) -> Mapping[str, str]:
+    """Return the signing keys of receivers by name: those of the file, and over them those of the environment.
 
-    They have a file of their own because a city's configuration folder names them and is shared, and they must not be in it.
+    They have a file of their own because a city's configuration folder names them and is shared, and they must not be in it. A variable
+    `GROUNDWATCH_SECRET_<NAME>` is the key of the lower-case name, for places that hand secrets over in the environment.
 
     Raises
     ------
     ConfigurationError
-        For a file that is named but absent, that is not TOML, or that holds anything but texts.
+        For a file that is named but absent, that is not TOML, or that holds anything but texts; for an empty variable.
     """
+    environment = os.environ if environ is None else environ
+    given = {
+        name.removeprefix(SECRET_PREFIX).lower(): secret
+        for name, secret in environment.items()
+        if name.startswith(SECRET_PREFIX) and name != SECRET_PREFIX
+    }
+    for name, secret in given.items():
+        if not secret:
+            raise ConfigurationError(
+                "the secret is empty.", where=SECRET_PREFIX + name.upper(), remedy="set it, or leave the variable out"
+            )
+    return {**_secrets_of_file(settings), **given}
+
+
+def _secrets_of_file(settings: Settings) -> Mapping[str, str]:
     path = settings.receiver_secrets or settings.home / "receiver-secrets.toml"
     remedy = 'write one NAME = "secret" a line'
     if not path.exists():

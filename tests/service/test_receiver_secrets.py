@@ -1,4 +1,4 @@
-"""Receivers' signing keys come from a file of their own; a wrong file is refused with the remedy."""
+"""Receivers' signing keys come from a file of their own or the environment; a wrong one is refused with the remedy."""
 
 from __future__ import annotations
 
@@ -34,3 +34,20 @@ def test_a_wrong_file_is_refused(tmp_path: Path, content: str, complaint: str) -
 def test_a_named_file_must_exist(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="does not exist"):
         load_receiver_secrets(replace(Settings(tmp_path), receiver_secrets=tmp_path / "absent.toml"))
+
+
+def test_the_environment_beats_the_file_by_lower_case_names(tmp_path: Path) -> None:
+    (tmp_path / "receiver-secrets.toml").write_text('staff = "file"\nother = "kept"\n', encoding="utf-8")
+    environ = {"GROUNDWATCH_SECRET_STAFF": "variable", "GROUNDWATCH_SECRETS": "no", "GROUNDWATCH_SECRET_": "no"}
+    assert load_receiver_secrets(Settings(tmp_path), environ) == {"staff": "variable", "other": "kept"}
+
+
+def test_an_empty_variable_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="GROUNDWATCH_SECRET_STAFF"):
+        load_receiver_secrets(Settings(tmp_path), {"GROUNDWATCH_SECRET_STAFF": ""})
+
+
+def test_keys_are_not_printed_with_the_settings_of_notifiers() -> None:
+    from alerts.notifiers import NotifierSettings
+
+    assert "hush" not in repr(NotifierSettings("node", secrets={"staff": "hush"}))
