@@ -126,7 +126,7 @@ class Soak:
         RuntimeError
             The sender failed.
         """
-        self._prepare()
+        self.prepare()
         self._start_ingest()
         sender = None
         try:
@@ -142,9 +142,10 @@ class Soak:
             for process in (sender, self._ingest):
                 if process is not None:
                     stop(process)
-        return self._outcome()
+        return self.outcome()
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
+        """Let the sender publish, and register the stations that it sends for."""
         self.stack.add_gateway(GATEWAY, GATEWAY_PASSWORD, topics=("gw/v1/stations/+/obs",))
         with Container(Settings(self.home, database_url=self.url)) as container:
             registers = container.registers
@@ -241,7 +242,8 @@ class Soak:
                 sent[body["station"], "water_temperature", float(body["t"])] = (body["water_temperature"], None)
         return sent
 
-    def _outcome(self) -> Outcome:
+    def outcome(self) -> Outcome:
+        """Compare the ledger with the database, observation by observation."""
         sent = self._sent() if self.ledger.exists() else {}
         amount, stored, unlike, unasked = len(sent), 0, 0, 0
         with psycopg.connect(self.url) as connection, connection.cursor("stored") as cursor:
