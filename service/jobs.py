@@ -20,6 +20,8 @@ from domain.errors import UnavailableError
 from service.analysing import Analyst
 from service.bootstrap import Container
 from service.dispatching import dispatch_until
+from service.heartbeats import Heartbeat, LoopsState, this_process
+from storage.heartbeats import HeartbeatRepository
 
 LOG = logging.getLogger("groundwatch.worker")
 WORK_CHANNEL = "groundwatch_work"
@@ -27,34 +29,45 @@ POLL_S = 1.0
 PAUSE_AFTER_FAILURE_S = 2.0
 SHARE_OF_INTERVAL = 0.6
 CLAIM = 500
+HOUSEKEEPING_S = 3600.0
+KEEP_ANSWERS = timedelta(days=7)
+KEEP_HEARTBEATS = timedelta(days=1)
 
 
 def run_worker(container: Container, stop: threading.Event) -> None:
     """Run all loops until `stop` is set."""
-    loops = {
+    state = LoopsState()
+    loops: dict[str, Callable[[], None]] = {
         "evaluate": lambda: evaluate_until(container, stop),
         "rollups": lambda: poll(stop, lambda: container.rollups.refresh(CLAIM)),
         "dispatch": lambda: dispatch_until(container, stop),
-        "lead": lambda: lead_until(container, stop),
+        "lead": lambda: lead_until(container, stop, state),
     }
     threads = [
-        threading.Thread(target=keep_going, args=(name, loop, stop), name=name, daemon=True) for name, loop in loops.items()
+        threading.Thread(target=keep_going, args=(name, loop, stop, state), name=name, daemon=True)
+        for name, loop in loops.items()
     ]
+    heartbeat = Heartbeat(HeartbeatRepository(container.db), this_process("worker", container.clock()), state.detail)
     for thread in threads:
         thread.start()
+    heartbeat.start()
     stop.wait()
     for thread in threads:
         thread.join(timeout=10.0)
+    heartbeat.stop()
 
 
-def keep_going(name: str, loop: Callable[[], None], stop: threading.Event) -> None:
+def keep_going(name: str, loop: Callable[[], None], stop: threading.Event, state: LoopsState) -> None:
     """Run a loop again after whatever befell it: a worker that evaluates nothing must not look alive."""
+    state.running(name)
     while not stop.is_set():
         try:
             loop()
         except UnavailableError as error:
+            state.fell(name, str(error))
             LOG.warning("%s waits: %s", name, error)
-        except Exception:
+        except Exception as error:
+            state.fell(name, str(error) or type(error).__name__)
             LOG.exception("%s failed and is started again", name)
         stop.wait(PAUSE_AFTER_FAILURE_S)
 
@@ -82,7 +95,7 @@ def evaluate_once(container: Container) -> int:
         return len(changes)
 
 
-def lead_until(container: Container, stop: threading.Event) -> None:
+def lead_until(container: Container, stop: threading.Event, state: LoopsState) -> None:
     """Try to become the leader; as the leader run the schedule until leadership or the process ends."""
     leadership = container.leadership("worker")
     while not stop.is_set():
@@ -90,9 +103,11 @@ def lead_until(container: Container, stop: threading.Event) -> None:
             stop.wait(POLL_S * 5)
             continue
         LOG.info("this worker leads")
+        state.is_leading = True
         try:
             run_schedule(container, stop, leadership.held)
         finally:
+            state.is_leading = False
             leadership.release()
 
 
@@ -126,12 +141,27 @@ def run_schedule(container: Container, stop: threading.Event, held: Callable[[],
             next_run_time=container.clock(),
             id="tick",
         )
+        scheduler.add_job(
+            lambda: guarded("housekeeping", lambda: keep_house(container), stop),
+            "interval",
+            seconds=HOUSEKEEPING_S,
+            next_run_time=container.clock(),
+            id="housekeeping",
+        )
         scheduler.start()
         try:
             while not stop.wait(POLL_S) and held():
                 pass
         finally:
             scheduler.shutdown(wait=False)
+
+
+def keep_house(container: Container) -> None:
+    """Remove what only the near future needed: answers to requests that may be repeated, and the signs of life of what is gone."""
+    answers = container.access.forget_answers(container.clock() - KEEP_ANSWERS)
+    heartbeats = HeartbeatRepository(container.db).forget(KEEP_HEARTBEATS)
+    if answers or heartbeats:
+        LOG.info("removed %d remembered answers and %d signs of life", answers, heartbeats)
 
 
 def guarded(name: str, job: Callable[[], object], stop: threading.Event) -> None:

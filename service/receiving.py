@@ -10,9 +10,12 @@ import threading
 from collections.abc import Callable
 
 from ingest.transports.inbox import Inbox, InboxSettings
+from ingest.transports.metrics import IngestMetrics
 from ingest.transports.mqtt import MqttIngest, MqttSettings
 from service.bootstrap import Container
+from service.heartbeats import Heartbeat, IngestState, this_process
 from service.settings import Settings
+from storage.heartbeats import HeartbeatRepository
 
 LOG = logging.getLogger("groundwatch.ingest")
 JOIN_S = 15.0
@@ -34,8 +37,17 @@ def run_ingest(container: Container, stop: threading.Event) -> None:
     """Run both transports until `stop` is set, or until one of them fails for good; then nothing half-taken is left behind."""
     settings = container.settings
     folder = settings.inbox or settings.home / "inbox"
-    mqtt = MqttIngest(mqtt_settings(settings, container.mqtt_url), container.pipeline, container.clock)
-    inbox = Inbox(InboxSettings(folder), container.pipeline, container.clock, profiles=settings.home / "profiles")
+    state = IngestState(IngestMetrics(), IngestMetrics())
+    mqtt = MqttIngest(mqtt_settings(settings, container.mqtt_url), container.pipeline, container.clock, state.mqtt)
+    inbox = Inbox(
+        InboxSettings(folder), container.pipeline, container.clock, metrics=state.inbox, profiles=settings.home / "profiles"
+    )
+    heartbeat = Heartbeat(
+        HeartbeatRepository(container.db),
+        this_process("ingest", container.clock()),
+        state.detail,
+        urgent=("connected", "retrying"),
+    )
     failures: list[BaseException] = []
 
     def guarded(run: Callable[[threading.Event], None]) -> None:
@@ -51,9 +63,11 @@ def run_ingest(container: Container, stop: threading.Event) -> None:
     ]
     for thread in threads:
         thread.start()
+    heartbeat.start()
     LOG.info("taking observations from MQTT and from %s", folder)
     stop.wait()
     for thread in threads:
         thread.join(JOIN_S)
+    heartbeat.stop(in_order=not failures)
     if failures:
         raise failures[0]

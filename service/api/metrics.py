@@ -16,7 +16,9 @@ from prometheus_client.registry import Collector
 
 from domain.alert import Level
 from domain.errors import GroundWatchError
+from service.api.processes import MISSED_FOR, process_families
 from storage.gauges import GaugeRepository, Gauges
+from storage.heartbeats import HeartbeatRepository
 
 log = logging.getLogger(__name__)
 _OUTCOMES = ("accepted", "duplicate", "corrected", "rejected")
@@ -42,6 +44,7 @@ class DatabaseCollector(Collector):
             if self.gauges is None:
                 self.gauges = GaugeRepository(self.container.db)
             reading = self.gauges.read(now)
+            processes = HeartbeatRepository(self.container.db).recent(MISSED_FOR)
         except GroundWatchError as error:
             log.warning("no gauges for this scrape: %s", error)
             up.add_metric([], 0)
@@ -50,6 +53,7 @@ class DatabaseCollector(Collector):
         up.add_metric([], 1)
         yield up
         yield from families(reading, now)
+        yield from process_families(processes)
 
 
 def families(reading: Gauges, now: datetime) -> Iterator[Metric]:

@@ -1,4 +1,4 @@
-"""Readiness: database, migrations, broker, disk, freshness; each check says what is wrong in one sentence.
+"""Readiness: database, migrations, freshness, ingest, worker, broker, disk; each check says what is wrong in one sentence.
 
 This file finishes with `Readiness`.
 """
@@ -12,11 +12,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from domain.errors import GroundWatchError
+from service.api.processes import MISSED_FOR, trouble_of
 from storage.gauges import GaugeRepository
+from storage.heartbeats import HeartbeatRepository
 from storage.migrate import pending
 
 KEEP_S = 2.0
@@ -58,7 +61,11 @@ class Readiness:
             database = self._checked("database", self._ping)
             found = [database]
             if database.ok:
-                found += [self._checked("migrations", self._migrations), self._checked("freshness", self._freshness)]
+                migrations = self._checked("migrations", self._migrations)
+                found.append(migrations)
+                if migrations.ok:
+                    found.append(self._checked("freshness", self._freshness))
+                    found += [self._checked(name, partial(self._process, name)) for name in ("ingest", "worker")]
             found += [self._checked("broker", self._broker), self._checked("disk", self._disk)]
             self._kept = (time.monotonic(), found)
             return found
@@ -77,6 +84,9 @@ class Readiness:
     def _migrations(self) -> str | None:
         missing = pending(self.container.database_url)
         return f"not applied: {', '.join(missing)}; run `groundwatch migrate`" if missing else None
+
+    def _process(self, name: str) -> str | None:
+        return trouble_of(HeartbeatRepository(self.container.db).recent(MISSED_FOR), name)
 
     def _broker(self) -> str | None:
         address = urlsplit(self.container.mqtt_url)

@@ -57,7 +57,7 @@ def test_a_migrator_that_died_locks_nobody_out(empty_database_url: str) -> None:
         connection.execute(
             "DROP FUNCTION ensure_rollups, drop_rollup(text), create_rollup(text, text, text, text), rollup_query(text, text)"
         )
-    assert migrate(empty_database_url) == [FILES[-1].stem]
+    assert migrate(empty_database_url) == [path.stem for path in FILES if path.stem.endswith("rollups")]
 
 
 @pytest.mark.stack

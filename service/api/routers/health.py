@@ -22,7 +22,9 @@ def healthz() -> dict[str, str]:
 
 
 @router.get(
-    "/readyz", summary="Readiness: database, migrations, broker, disk, freshness", responses={503: {"description": "Not ready."}}
+    "/readyz",
+    summary="Readiness: database, migrations, freshness, ingest, worker, broker, disk",
+    responses={503: {"description": "Not ready."}},
 )
 def readyz(request: Request) -> JSONResponse:
     """Answer 200 when every check is ok, else 503 with the reasons."""

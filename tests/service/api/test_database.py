@@ -61,7 +61,7 @@ def get(client: TestClient, path: str, role: str = "supervisor") -> Any:
 def test_readiness_is_given_when_everything_is_there(client: TestClient) -> None:
     response = client.get("/readyz")
     assert response.status_code == 200, response.text
-    assert set(response.json()["checks"]) == {"database", "migrations", "freshness", "broker", "disk"}
+    assert set(response.json()["checks"]) == {"database", "migrations", "freshness", "ingest", "worker", "broker", "disk"}
 
 
 def test_metrics_count_what_was_committed(client: TestClient) -> None:
