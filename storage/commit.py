@@ -7,6 +7,7 @@ duplicates. Writers of one datastream queue up on advisory locks, the ledger com
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from domain.observation import NO_TIME, Batch, Columns, CommitCounts, TimeArray
+from domain.observation import NO_TIME, Batch, Columns, CommitCounts, QuarantineEntry, TimeArray
 from storage.copy_format import Column, constant, decode_rows, encode_rows, floats, texts, times
 from storage.database import Connection, refusals_are_conflicts
 from storage.json_values import jsonb
@@ -29,7 +30,7 @@ LOCK_BUCKETS = 1024
 ANALYZE_FROM_ROWS = 2000
 NEW, DUPLICATE, CORRECTED = 0, 1, 2
 _RAW_TYPES = ("int8", "int4", "text", "text", "timestamptz", "text", "int8", "bytea", "text")
-_QUARANTINE_TYPES = ("int8", "int8", "text", "int4", "text", "text", "bytea", "timestamptz")
+_QUARANTINE_TYPES = ("int8", "int8", "text", "int4", "text", "text", "bytea", "timestamptz", "text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ def commit_batch(connection: Connection, batch: Batch) -> CommitCounts:
         corrected_lines = _merge(connection, prepared, outcome, stamp)
         if len(outcome):
             _note_changes(connection, prepared.rows, outcome, stamp, batch.source_kind)
+        _keep_rejects(connection, batch, stamp)
         return _close_batch(connection, batch, outcome, corrected_lines, stamp)
 
 
@@ -87,8 +89,22 @@ def _keep_raws(connection: Connection, batch: Batch, stamp: _Stamp) -> None:
     )
     if batch.raws:
         _copy_values(connection, SQL.copy_raw_payloads, _RAW_TYPES, raws)
+
+
+def _keep_rejects(connection: Connection, batch: Batch, stamp: _Stamp) -> None:
+    """Put rejects into quarantine, but for those that wait there already from the same payload: sent twice, judged once.
+
+    A replay is another matter: it resolves the entries that it runs again, so what is refused again needs new ones.
+    """
     if not batch.quarantine:
         return
+    known = set() if batch.source_kind == "replay" else _known_rejects(connection, batch)
+    first: dict[_Identity, int | None] = {}  # a message that came twice within the batch is judged once too
+    fresh = [
+        entry
+        for entry in batch.quarantine
+        if (key := _identity(batch, entry)) not in known and first.setdefault(key, entry.raw_index) == entry.raw_index
+    ]
     raw_ids = dict(connection.execute(SQL.raw_payload_ids, [stamp.batch_id]).fetchall()) if batch.raws else {}
     entries = (
         (
@@ -100,10 +116,35 @@ def _keep_raws(connection: Connection, batch: Batch, stamp: _Stamp) -> None:
             _printable(entry.rejected.reason),
             entry.rejected.raw,
             stamp.received_at,
+            _payload_sha256(batch, entry),
         )
-        for entry in batch.quarantine
+        for entry in fresh
     )
-    _copy_values(connection, SQL.copy_quarantine, _QUARANTINE_TYPES, entries)
+    if fresh:
+        _copy_values(connection, SQL.copy_quarantine, _QUARANTINE_TYPES, entries)
+
+
+_Identity = tuple[str | None, int, str, str | None, bytes]
+"""Payload, line, code, station, and the digest of the row itself: sheets of one workbook number their lines alike."""
+
+
+def _known_rejects(connection: Connection, batch: Batch) -> set[_Identity]:
+    """Return which of the batch's payloads have open entries; whoever writes rejects at the same time waits for our commit."""
+    digests = sorted({digest for entry in batch.quarantine if (digest := _payload_sha256(batch, entry)) is not None})
+    if not digests:
+        return set()
+    connection.execute(SQL.lock_quarantine)
+    return set(connection.execute(SQL.open_rejects, [digests]).fetchall())
+
+
+def _identity(batch: Batch, entry: QuarantineEntry) -> _Identity:
+    rejected = entry.rejected
+    row = hashlib.sha256(rejected.raw).digest()
+    return (_payload_sha256(batch, entry), rejected.line, rejected.code, _printable(entry.station), row)
+
+
+def _payload_sha256(batch: Batch, entry: QuarantineEntry) -> str | None:
+    return None if entry.raw_index is None else batch.raws[entry.raw_index].sha256
 
 
 def _printable(text: str | None) -> str | None:
@@ -254,9 +295,7 @@ def _stored_values(connection: Connection, rows: Columns, keys: npt.NDArray[np.i
     return stored, ordinals
 
 
-def _note_changes(
-    connection: Connection, rows: Columns, outcome: npt.NDArray[np.int8], stamp: _Stamp, source_kind: str
-) -> None:
+def _note_changes(connection: Connection, rows: Columns, outcome: npt.NDArray[np.int8], stamp: _Stamp, source_kind: str) -> None:
     """Write, for every datastream that changed, its status, what the batch touched and the work that this leaves."""
     is_changed = outcome != DUPLICATE
     if not is_changed.any():

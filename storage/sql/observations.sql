@@ -15,7 +15,16 @@ COPY raw_payload (batch_id, ordinal, source, media_type, received_at, sha256, si
 SELECT ordinal, id FROM raw_payload WHERE batch_id = %s;
 
 -- name: copy_quarantine
-COPY quarantine (batch_id, raw_payload_id, station_code, line, code, reason, raw, received_at) FROM STDIN (FORMAT binary);
+COPY quarantine (batch_id, raw_payload_id, station_code, line, code, reason, raw, received_at, payload_sha256)
+FROM STDIN (FORMAT binary);
+
+-- name: lock_quarantine
+-- Taken after the datastreams' locks and before the ledger's, so that nobody waits in a circle; held for the end of a commit only.
+SELECT pg_advisory_xact_lock(314159265);
+
+-- name: open_rejects
+SELECT payload_sha256, line, code, station_code, sha256(raw) FROM quarantine
+WHERE payload_sha256 = ANY (%s) AND resolved_at IS NULL;
 
 -- name: statuses
 SELECT datastream_id, first_time, last_time, last_result, last_quality, observations, last_received_at
@@ -182,6 +191,13 @@ WHERE datastream_id = %(datastream_id)s AND phenomenon_time >= %(start)s AND phe
   AND phenomenon_time > %(after)s
 ORDER BY phenomenon_time
 LIMIT %(limit)s;
+
+-- name: exceeds
+SELECT EXISTS (
+    SELECT FROM observation
+    WHERE datastream_id = %(datastream_id)s AND phenomenon_time >= %(start)s AND phenomenon_time < %(end)s
+    OFFSET %(count)s::bigint
+);
 
 -- name: page_as_of
 SELECT phenomenon_time, phenomenon_end, result, sigma, quality, quality_reasons, result_time, received_at, batch_id
