@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from domain.errors import InputError
+from domain.errors import ConfigurationError, InputError
 from ingest.messages import Message
 from service.bootstrap import Container
 
@@ -44,7 +44,7 @@ def replay_since(container: Container, since: datetime) -> ReplayReport:
     for payload_id, rows in entries.items():
         try:
             batch_id, rejected = _again(container, payload_id, rows[0])
-        except InputError as error:
+        except (InputError, ConfigurationError) as error:
             LOG.warning("payload %d cannot be used yet: %s", payload_id, error)
             failed += 1
             remaining += len(rows)
@@ -82,11 +82,12 @@ def _message_again(container: Container, payload: RawPayloadRow, body: bytes, en
 
 def _file_again(container: Container, payload: RawPayloadRow, body: bytes, batch: BatchRow) -> tuple[int | None, int]:
     said = batch.parameters
+    kept = container.settings.home / "profiles" / f"{batch.profile}.yaml"
     report = container.pipeline.ingest_file(
         body,
         payload.source,
         format=None if batch.profile else batch.format,
-        profile=batch.profile,
+        profile=kept if batch.profile and kept.exists() else batch.profile,
         convert_datum=bool(said.get("datum_conversions")),
         create=False,
         actor="replay",

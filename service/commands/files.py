@@ -55,6 +55,8 @@ def _import(container: Container, path: Path, arguments: argparse.Namespace) -> 
         _tell_unusable(path, error, as_json=arguments.json)
         return UNUSABLE
     logged = _log_events(container, report) if arguments.store_events and not arguments.dry_run else 0
+    if not arguments.dry_run:
+        _keep_profile(container, arguments.profile)
     if arguments.json:
         emit({**report.to_json(), "file": str(path), "events_logged": logged})
     else:
@@ -62,6 +64,15 @@ def _import(container: Container, path: Path, arguments: argparse.Namespace) -> 
         if logged:
             say(f"  {logged} station events logged")
     return report.exit_code
+
+
+def _keep_profile(container: Container, named: str | None) -> None:
+    """Keep a profile of the user's own beside the data, so that its rejects can be replayed and the inbox can use it by name."""
+    if named is None or not Path(named).is_file():
+        return
+    kept = container.settings.home / "profiles" / f"{Path(named).stem}.yaml"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_bytes(Path(named).read_bytes())
 
 
 def _log_events(container: Container, report: ImportReport) -> int:

@@ -219,7 +219,7 @@ class SensorRegister:
 def _sensor_code(code: str) -> tuple[str, str]:
     station, separator, name = code.partition(":")
     if not separator or not name:
-        raise RequestError(f"{code!r} is not STATION:SENSOR.")
+        raise RequestError(f"{code!r} is not STATION:SENSOR.", remedy="e.g. W1:logger")
     return station_code(station), name
 
 

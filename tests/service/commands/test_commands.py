@@ -1,0 +1,202 @@
+"""Registers, accounts, import, replay, analyse and export by the command line, on a real database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from service.cli import main
+
+pytestmark = pytest.mark.stack
+
+Run = Callable[..., tuple[int, list[Any]]]
+
+
+@pytest.fixture
+def run(
+    database_url: str, broker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    monkeypatch.setenv("GROUNDWATCH_DATABASE_URL", database_url)
+    monkeypatch.setenv("GROUNDWATCH_MQTT_URL", broker.url)
+    monkeypatch.setenv("GROUNDWATCH_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("GROUNDWATCH_BROKER_ACCOUNTS", str(tmp_path / "accounts"))
+    (tmp_path / "accounts").mkdir()
+
+    def groundwatch(*words: str) -> tuple[int, list[Any]]:
+        code = main([*words, "--json"])
+        return code, [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith(("{", "["))]
+
+    assert groundwatch("migrate")[0] == 0
+    return groundwatch
+
+
+def add_well(run: Run, code: str) -> None:
+    assert (
+        run(
+            "station", "add", code, "kind=observation_well", "name_zh=一号井", "name_en=well", "disclosure=open", "tags=[border]"
+        )[0]
+        == 0
+    )
+    assert run("datastream", "add", f"{code}:depth_to_water", "unit=m", "interval_s=3600")[0] == 0
+
+
+def test_a_station_is_added_shown_changed_and_never_deleted(run: Run) -> None:
+    add_well(run, "W1")
+    _, (shown,) = run("station", "show", "w1")
+    assert (shown["code"], shown["kind"], shown["tags"], shown["name_zh"]) == ("W1", "observation_well", ["border"], "一号井")
+    _, (changed,) = run("station", "set", "W1", "longitude_deg=120.7", "latitude_deg=30.7", "confirmed=true")
+    assert (changed["longitude_deg"], changed["latitude_deg"]) == (120.7, 30.7)
+    code, (refused,) = run("station", "remove", "W1")
+    assert (code, refused["error"]) == (2, "conflict")
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("station", "add", "W9"), "kind"),
+        (("station", "add", "W9", "kind=spaceship", "name_zh=x", "name_en=x"), "kind"),
+        (("station", "add", "W9", "kind=other", "name_zh=x", "name_en=x", "colour=red"), "colour"),
+        (("station", "add", ":", "kind=other", "name_zh=x", "name_en=x"), "station code"),
+        (("datastream", "add", "nowhere:depth_to_water", "unit=m"), "nowhere"),
+        (("sensor", "add", "nocolon"), "STATION:SENSOR"),
+        (("user", "add", "x"), "role"),
+        (("user", "add", "x", "role=viewer", "password=short"), "password"),
+        (("key", "add", "viewer", "days=-1"), "days"),
+        (("key", "set", "1"), "key"),
+        (("device", "add", "nosuch"), "nosuch"),
+        (("rule", "add", "r", "kind=nosuch"), "kind"),
+        (("licence", "show", "none"), "none"),
+    ],
+)
+def test_what_is_wrong_is_named(run: Run, words: tuple[str, ...], named: str) -> None:
+    code, (answer,) = run(*words)
+    assert code == 2
+    assert named in json.dumps(answer)
+    assert answer["remedy"]
+
+
+def test_a_height_needs_its_datum(run: Run) -> None:
+    run("station", "add", "BM1", "kind=benchmark", "name_zh=点", "name_en=mark")
+    code, (answer,) = run("datastream", "add", "BM1:height", "unit=m")
+    assert (code, answer["error"]) == (2, "conflict")
+    assert run("datastream", "add", "BM1:height", "unit=m", "datum_code=CN-H85")[0] == 0
+    code, (answer,) = run("datastream", "set", "BM1:height", "datum_code=CN-WUSONG")
+    assert (code, answer["error"]) == (2, "conflict")
+
+
+def test_a_register_exported_is_a_register_imported(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("station", "add", "EX1", "kind=other", "name_zh=甲", "name_en=a")
+    assert main(["station", "export"]) == 0
+    text = capsys.readouterr().out
+    entries = yaml.safe_load(text)
+    assert any(entry["code"] == "EX1" and entry["name_zh"] == "甲" for entry in entries)
+    path = tmp_path / "stations.yaml"
+    path.write_text(text.replace("name_en: a\n", "name_en: renamed\n"), encoding="utf-8")
+    assert run("station", "import", str(path))[0] == 0
+    assert run("station", "show", "EX1")[1][0]["name_en"] == "renamed"
+
+
+def test_accounts_keys_and_devices_show_their_secret_once(run: Run, tmp_path: Path) -> None:
+    _, (made,) = run("user", "add", "wang", "role=supervisor", "display_name=王工")
+    assert len(made["password"]) >= 10
+    assert all("password" not in entry for entry in run("user", "list")[1])
+    assert run("user", "remove", "wang")[1][0]["enabled"] is False
+    _, (key,) = run("key", "add", "viewer", "note=test", "days=30")
+    assert key["key"].startswith("gw_")
+    assert all(key["key"] not in json.dumps(entry) for entry in run("key", "list")[1])
+    assert run("key", "remove", key["code"])[0] == 0
+    add_well(run, "DEV1")
+    _, (device,) = run("device", "add", "DEV1")
+    passwords = (tmp_path / "accounts" / "passwords").read_text()
+    assert device["mqtt_username"] == "DEV1"
+    assert "DEV1:$7$" in passwords
+    assert device["mqtt_password"] not in passwords
+    assert run("device", "remove", "DEV1")[0] == 0
+    assert "DEV1:" not in (tmp_path / "accounts" / "passwords").read_text()
+
+
+def test_a_rule_changes_by_a_new_version_and_is_disabled_not_deleted(run: Run, database_url: str) -> None:
+    from alerts.defaults import default_rules
+    from alerts.rules import rule_as_mapping
+
+    mapping = {key: value for key, value in rule_as_mapping(default_rules()[0]).items() if key not in {"code", "version"}}
+    words = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in mapping.items() if value is not None]
+    _, (first,) = run("rule", "add", "mine", *words)
+    assert first["version"] == 1
+    _, (second,) = run("rule", "set", "mine", "name_en=Mine")
+    assert (second["version"], second["name_en"]) == (2, "Mine")
+    _, (third,) = run("rule", "remove", "mine")
+    assert (third["version"], third["enabled"]) == (3, False)
+
+
+def test_a_file_is_rehearsed_imported_exported_and_replayed(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    add_well(run, "CSV1")
+    profile = tmp_path / "well.yaml"
+    profile.write_text(
+        "format: csv\nsource: test\ntime: {column: time, zone: Asia/Shanghai, formats: [iso]}\nstation: {constant: CSV1}\n"
+        "columns:\n  - {match: depth, property: depth_to_water, unit: cm}\n",
+        encoding="utf-8",
+    )
+    table = tmp_path / "well.csv"
+    table.write_text("time,depth\n2026-01-01 00:00,512.5\n2026-01-01 01:00,broken\n2026-01-01 02:00,513\n", encoding="utf-8")
+    words = ("import", str(table), "--profile", str(profile))
+    code, (rehearsed,) = run(*words, "--dry-run")
+    assert (code, rehearsed["accepted"], rehearsed["rejected"]) == (3, 2, 1)
+    code, (imported,) = run(*words)
+    assert (code, imported["accepted"], imported["rejected"]) == (3, 2, 1)
+    assert imported["rejects"][0]["line"] == 3
+    assert main(["export", "CSV1:depth_to_water"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("datastream,phenomenon_time")
+    assert lines[1].startswith("CSV1:depth_to_water,2025-12-31T16:00:00Z,,5.125,m,")
+    table.write_text("time,depth\n2026-01-01 00:00,512.5\n2026-01-01 02:00,514\n", encoding="utf-8")
+    _, (corrected,) = run(*words)
+    assert (corrected["accepted"], corrected["duplicate"], corrected["corrected"]) == (0, 1, 1)
+    kept = tmp_path / "home" / "profiles" / "well.yaml"
+    kept.write_text(profile.read_text(encoding="utf-8").replace("columns:", "missing: [broken]\ncolumns:"), encoding="utf-8")
+    code, (replayed,) = run("replay", "--since", "2020-01-01T00:00:00+08:00")
+    assert (code, replayed["payloads"], replayed["resolved"], replayed["remaining"]) == (0, 1, 1, 0)
+    assert main(["export", "CSV1:depth_to_water"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+def test_analyse_as_of_the_past_stores_nothing_and_gives_the_digits_of_then(run: Run, tmp_path: Path, database_url: str) -> None:
+    from storage.database import Database
+    from storage.observations import ObservationRepository
+
+    add_well(run, "AS1")
+    profile = tmp_path / "p.yaml"
+    profile.write_text(
+        "format: csv\nsource: test\ntime: {column: time, zone: UTC, formats: [iso]}\nstation: {constant: AS1}\n"
+        "columns:\n  - {match: depth, property: depth_to_water, unit: m}\n",
+        encoding="utf-8",
+    )
+    table = tmp_path / "t.csv"
+    rows = [f"{2015 + month // 12}-{month % 12 + 1:02d}-01,{5 + 0.01 * month + 0.002 * (month % 7):.3f}" for month in range(96)]
+    table.write_text("\n".join(["time,depth", *rows]), encoding="utf-8")
+    assert run("import", str(table), "--profile", str(profile))[0] == 0
+    _, (first,) = run("analyse", "--datastream", "AS1:depth_to_water")
+    with Database(database_url) as database:
+        then = ObservationRepository(database).current_seq()
+    table.write_text("\n".join(["time,depth", *rows[:-1], rows[-1].split(",")[0] + ",9.0"]), encoding="utf-8")
+    assert run("import", str(table), "--profile", str(profile))[1][0]["corrected"] == 1
+    _, (past,) = run("analyse", "--datastream", "AS1:depth_to_water", "--as-of", str(then))
+    assert past["stored"] is False
+    assert past["datastreams"][0]["scalars"] == first["datastreams"][0]["scalars"]
+    _, (now,) = run("analyse", "--datastream", "AS1:depth_to_water")
+    assert now["datastreams"][0]["runs"][0]["digest"] != first["datastreams"][0]["runs"][0]["digest"]
+
+
+def test_check_and_audit_say_that_all_is_well(run: Run) -> None:
+    code, (answer,) = run("check")
+    named = {result["name"]: result["ok"] for result in answer["checks"]}
+    assert named["database"]
+    assert named["broker"]
+    assert code == (0 if answer["ok"] else 1)
+    code, (report,) = run("audit", "verify")
+    assert (code, report["ok"]) == (0, True)
