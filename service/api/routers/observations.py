@@ -97,13 +97,13 @@ class _Query(NamedTuple):
 
 
 def _read(container: Any, found: Readable, scale: Scale, query: _Query, resolution: str) -> tuple[str, Page]:
-    """Return the resolution that was used and the page; auto reads raw and falls back to a roll-up when that is too much."""
-    if resolution in {"raw", "auto"}:
-        whole = resolution == "raw" or query.as_of is not None
-        most = query.limit if whole else min(query.limit, query.points)
+    """Return the resolution that was used and the page; auto reads raw where that is not too much, else a roll-up."""
+    whole = resolution == "raw" or (resolution == "auto" and query.as_of is not None)
+    most = query.limit if whole else min(query.limit, query.points)
+    if whole or (resolution == "auto" and not container.observations.exceeds(found.key, *query.span, most)):
         page = read_raw(container, found, scale, query.span, after=query.after, limit=most, as_of=query.as_of)
-        if whole or page.after is None:
-            return "raw", page
+        return "raw", page
+    if resolution == "auto":
         status = container.registers.datastream_statuses([found.key]).get(found.key)
         resolution = choose_rollup(status, *query.span, query.points)
     return resolution, read_buckets(container, found, scale, query.span, resolution, after=query.after, limit=query.limit)

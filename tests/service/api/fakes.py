@@ -213,6 +213,9 @@ class FakeObservations:
         rows = [row for row in rows if start is None or row.phenomenon_time >= start]
         return [row for row in rows if end is None or row.phenomenon_time < end][:limit]
 
+    def exceeds(self, key: int, start: Any, end: Any, count: int) -> bool:
+        return len(self.page(key, start, end, limit=count + 1)) > count
+
     def buckets(self, key: int, start: Any, end: Any, resolution: str, *, limit: int | None = None) -> list[Any]:
         rows = [row for row in self.buckets_of.get((key, resolution), []) if start is None or row.bucket >= start]
         return [row for row in rows if end is None or row.bucket < end][:limit]
