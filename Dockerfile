@@ -15,12 +15,16 @@ COPY service service
 RUN /opt/groundwatch/bin/uv pip install --python /opt/groundwatch/bin/python --no-deps .
 
 FROM python:3.11-slim-trixie
-RUN useradd --system --uid 10001 --home-dir /var/lib/groundwatch --create-home groundwatch
+RUN useradd --system --uid 10001 --home-dir /var/lib/groundwatch --create-home groundwatch \
+ && install -d -o groundwatch -g groundwatch /broker-accounts
 COPY --from=build /opt/groundwatch /opt/groundwatch
 COPY deploy/examples /etc/groundwatch/examples
+# The demonstration network reads its city beside the packages, as in a checkout.
+RUN mkdir /opt/groundwatch/lib/python3.11/site-packages/deploy \
+ && ln -s /etc/groundwatch/examples /opt/groundwatch/lib/python3.11/site-packages/deploy/examples
 ENV PATH=/opt/groundwatch/bin:$PATH GROUNDWATCH_HOME=/var/lib/groundwatch GROUNDWATCH_HOST=0.0.0.0 PYTHONUNBUFFERED=1
 USER groundwatch
-VOLUME /var/lib/groundwatch
+VOLUME ["/var/lib/groundwatch", "/broker-accounts"]
 EXPOSE 8000
 ENTRYPOINT ["groundwatch"]
 CMD ["serve"]

@@ -1,16 +1,36 @@
 #!/bin/sh
-# Runs the broker and has it read its account files again whenever they change, so that a new device may connect at once.
+# Runs the broker. The account files belong to another container's user, so they are copied for the broker to read, again whenever they
+# change; the broker then reads them anew, so that a new device may connect at once.
 set -eu
-accounts=/mosquitto/accounts
-mosquitto -c /mosquitto/config/mosquitto.conf &
+source=${BROKER_ACCOUNTS:-/broker-accounts}
+target=${BROKER_ACCOUNTS_COPY:-/mosquitto/accounts}
+config=${BROKER_CONFIG:-/mosquitto/config/mosquitto.conf}
+
+copy_accounts() {
+  mkdir -p "$target"
+  for file in passwords access; do
+    cp "$source/$file" "$target/$file.new"
+    chmod 600 "$target/$file.new"
+    if [ "$(id -u)" -eq 0 ] && id mosquitto >/dev/null 2>&1; then
+      chown mosquitto:mosquitto "$target/$file.new"
+    fi
+    mv "$target/$file.new" "$target/$file"
+  done
+}
+
+digest() { cat "$source/passwords" "$source/access" | sha256sum; }
+
+seen=$(digest)
+copy_accounts
+${BROKER_COMMAND:-mosquitto} -c "$config" &
 broker=$!
 trap 'kill -TERM "$broker"; wait "$broker"; exit 0' TERM INT
-seen=$(stat -c %Y "$accounts/passwords" "$accounts/access")
 while kill -0 "$broker" 2>/dev/null; do
-  sleep 2
-  now=$(stat -c %Y "$accounts/passwords" "$accounts/access")
+  sleep "${BROKER_WATCH_S:-2}"
+  now=$(digest)
   if [ "$now" != "$seen" ]; then
     seen=$now
+    copy_accounts
     kill -HUP "$broker"
   fi
 done
