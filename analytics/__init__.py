@@ -65,6 +65,8 @@ class AnalysisSettings:
         Instant, mean, total or totaliser.
     zone_offset_h : float
         Hours by which the node's days begin before UTC days.
+    interval_s : float or None
+        Declared sampling interval in seconds.
     sparse : bool or None
         True for surveys (levelling), None to decide by the interval.
     limits : tuple of LimitLine
@@ -77,6 +79,7 @@ class AnalysisSettings:
     property_code: str = ""
     value_kind: ValueKind = ValueKind.INSTANT
     zone_offset_h: float = 8.0
+    interval_s: float | None = None
     sparse: bool | None = None
     limits: tuple[LimitLine, ...] = ()
     find_steps: bool = True
@@ -110,6 +113,7 @@ def analyse_datastream(
         scale=1000.0 if in_mm else 1.0,
         value_kind=settings.value_kind,
         zone_offset_h=settings.zone_offset_h,
+        interval_s=settings.interval_s,
         sparse=settings.sparse,
         find_steps=settings.find_steps,
     )

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from analytics.sampling import Floats
+from analytics.sampling import Floats, local_interval_s
 
 Flags = NDArray[np.bool_]
 _MAD_TO_SIGMA = 1.4826
@@ -250,23 +250,32 @@ def find_frozen(values: Floats, settings: AnomalySettings | None = None) -> list
     ]
 
 
-def find_gaps_in(ordinate: Floats, settings: AnomalySettings | None = None) -> list[Anomaly]:
-    """Missing patterns: a silence longer than any before it and than `gap_factor` typical intervals.
+def find_gaps_in(ordinate: Floats, settings: AnomalySettings | None = None, declared: float = 0.0) -> list[Anomaly]:
+    """Missing patterns: a silence longer than `gap_factor` intervals that are usual around it, and than any before it.
 
-    The alarm's index is the first sample after the silence.
+    The alarm's index is the first sample after the silence. Silences are measured in local intervals (the running
+    median of separations), so that a record that was daily and then hourly, or hourly and then live, has none.
+
+    Parameters
+    ----------
+    ordinate : ndarray, shape (n,)
+        Ascending times or plain numbers.
+    settings : AnomalySettings, optional
+    declared : float
+        Interval that the datastream promises, unit of the ordinate; faster samples do not shorten it. 0 = unknown.
     """
     chosen = settings or AnomalySettings()
     if ordinate.size < chosen.probation:
         return []
-    steps = np.diff(ordinate)
-    typical = float(np.median(steps))
-    if typical <= 0.0:
-        return []
-    longest = np.maximum.accumulate(np.concatenate(([typical], steps[:-1])))
-    need = np.maximum(chosen.gap_factor * typical, 2.0 * longest)
-    hits = np.flatnonzero(steps > need)
+    usual = np.maximum(local_interval_s(ordinate), declared)
+    if not np.all(usual > 0.0):
+        usual = np.maximum(usual, max(float(np.median(np.diff(ordinate))), 1e-300))
+    silence = np.diff(ordinate) / usual
+    longest = np.maximum.accumulate(np.concatenate(([1.0], silence[:-1])))
+    need = np.maximum(chosen.gap_factor, 2.0 * longest)
+    hits = np.flatnonzero(silence > need)
     hits = hits[hits >= chosen.probation]
-    return [Anomaly(int(i + 1), int(i + 1), "gap", float(steps[i] / need[i])) for i in hits]
+    return [Anomaly(int(i + 1), int(i + 1), "gap", float(silence[i] / need[i])) for i in hits]
 
 
 def detect_anomalies(
@@ -275,7 +284,7 @@ def detect_anomalies(
     is_time: bool = True,
     settings: AnomalySettings | None = None,
 ) -> list[Anomaly]:
-    """Causal detection over one series.
+    """Causal detection over one series, missing patterns included.
 
     Parameters
     ----------
@@ -301,6 +310,14 @@ def detect_anomalies(
     >>> [(a.start_index, a.kind) for a in detect_anomalies(np.arange(500.0), x, is_time=False)]
     [(300, 'spike')]
     """
+    found = detect_in_values(ordinate, values, is_time, settings) + find_gaps_in(ordinate, settings)
+    return sorted(found, key=lambda anomaly: (anomaly.start_index, anomaly.kind))
+
+
+def detect_in_values(
+    ordinate: Floats, values: Floats, is_time: bool = True, settings: AnomalySettings | None = None
+) -> list[Anomaly]:
+    """As :func:`detect_anomalies` without missing patterns: spikes, level shifts and frozen values."""
     chosen = settings or AnomalySettings()
     n = values.size
     if n <= chosen.probation:
@@ -315,8 +332,7 @@ def detect_anomalies(
     score = np.nan_to_num(score)
     score[: chosen.probation] = 0.0
     flags = np.abs(score) > 1.0
-    found = _name_kinds(values, _clip_runs(flags, score, chosen), chosen)
-    found += find_frozen(values, chosen) + find_gaps_in(ordinate, chosen)
+    found = _name_kinds(values, _clip_runs(flags, score, chosen), chosen) + find_frozen(values, chosen)
     return sorted(found, key=lambda anomaly: (anomaly.start_index, anomaly.kind))
 
 

@@ -14,9 +14,11 @@ References: Bos, Fernandes, Williams and Bastos (2013), doi:10.1007/s00190-012-0
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import irfft, next_fast_len, rfft
 from scipy.linalg import cho_factor, cho_solve
 
 from analytics.noise import NoiseModel, apply_filter, apply_transposed
@@ -44,6 +46,24 @@ class Grid:
     def n_observed(self) -> int:
         """Number of cells with a value."""
         return int(self.occupied.size)
+
+    @cached_property
+    def columns(self) -> Floats:
+        """Design and, last, values on the whole grid, zero where missing, shape (n, p + 1)."""
+        laid = np.zeros((self.n, self.design.shape[1] + 1))
+        laid[self.occupied, :-1] = self.design
+        laid[self.occupied, -1] = self.values
+        return laid
+
+    @cached_property
+    def spectrum(self) -> NDArray[np.complex128]:
+        """Transform of the columns, zero-padded to twice their length, shape (p + 1, ...): the same for every noise model."""
+        return np.asarray(rfft(np.ascontiguousarray(self.columns.T), next_fast_len(2 * self.n, real=True)))
+
+    def whitened(self, inverse: Floats) -> Floats:
+        """Columns after the causal filter `inverse`, shape (n, p + 1)."""
+        size = next_fast_len(2 * self.n, real=True)
+        return np.asarray(irfft(self.spectrum * rfft(inverse[: self.n], size), size)[:, : self.n].T, dtype=np.float64)
 
 
 def lay_on_grid(years: Floats, design: Floats, values: Floats, step_a: float | None = None) -> Grid:
@@ -163,12 +183,9 @@ def generalised_least_squares(grid: Grid, model: NoiseModel) -> GlsFit:
     """
     n, observed = grid.n, grid.n_observed
     p = grid.design.shape[1]
-    columns = np.zeros((n, p + 1))
-    columns[grid.occupied, :p] = grid.design
-    columns[grid.occupied, p] = grid.values
     length = 2 * n if grid.missing.size else n
-    _, inverse, log_first = model.filters(length)
-    whitened = apply_filter(inverse[:n], columns)
+    inverse, log_first = model.inverse_filter(length)
+    whitened = grid.whitened(inverse)
     normal = whitened.T @ whitened
     log_det = 2.0 * n * log_first
     if grid.missing.size > 2 * MAX_MISSING:
@@ -213,14 +230,12 @@ def conditional_series(grid: Grid, model: NoiseModel) -> Floats:
     ndarray, shape (grid.n, p + 1)
         The design matrix and, last, the values.
     """
-    columns = np.zeros((grid.n, grid.design.shape[1] + 1))
-    columns[grid.occupied, :-1] = grid.design
-    columns[grid.occupied, -1] = grid.values
+    columns = grid.columns.copy()
     if not grid.missing.size:
         return columns
-    inverse = model.filters(2 * grid.n)[1]
+    inverse, _ = model.inverse_filter(2 * grid.n)
     near = inverse[: grid.n]
-    cross = apply_transposed(near, apply_filter(near, columns))[grid.missing]
+    cross = apply_transposed(near, grid.whitened(near))[grid.missing]
     if grid.missing.size <= 2 * MAX_MISSING:
         columns[grid.missing] = -cho_solve(_factor_missing(model, inverse, grid.missing, grid.n), cross)
     else:

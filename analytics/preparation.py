@@ -39,6 +39,8 @@ class VelocityParameters:
         Totals are summed over days, totalisers keep the day's last value.
     zone_offset_h : float
         Hours by which local days begin before UTC days.
+    interval_s : float or None
+        Interval that the datastream declares, seconds; silences shorter than ten of them are no gaps.
     sparse : bool or None
         Whether the series consists of few surveys with their own sigmas; None decides by the interval.
     sparse_interval_d : float
@@ -55,6 +57,7 @@ class VelocityParameters:
     scale: float = 1.0
     value_kind: ValueKind = ValueKind.INSTANT
     zone_offset_h: float = 8.0
+    interval_s: float | None = None
     sparse: bool | None = None
     sparse_interval_d: float = 20.0
     find_steps: bool = True
@@ -166,7 +169,7 @@ def _fit_dense(given: Prepared, parameters: VelocityParameters) -> Prepared:
     model = choose_model(years, steps, parameters.acceleration)
     first = fit_trajectory(years, values, model, candidates=("white",))
     kept = ~outliers(first.residual)
-    search = StepSearch((), ())
+    search = StepSearch((), model, ())
     if parameters.find_steps:
         search = search_steps(years[kept], values[kept], model, parameters.step_limit)
     detected = search.steps
@@ -175,6 +178,6 @@ def _fit_dense(given: Prepared, parameters: VelocityParameters) -> Prepared:
     if float(np.ptp(values[kept])) == 0.0:
         fit = fit_trajectory(years[kept], values[kept], model, candidates=("white",))
     else:
-        known = () if detected else search.noise
+        known = search.noise if search.model == model else ()
         fit = fit_trajectory(years[kept], values[kept], model, candidates=parameters.noise_models, known=known)
     return Prepared(given.samples, years, False, fit, kept, given.logged, detected, given.midas)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
@@ -20,6 +21,12 @@ DAYS_PER_YEAR = 365.25
 _EPOCH_2000 = np.datetime64("2000-01-01T00:00:00", "us")
 _USABLE_QUALITY = (1, 2)
 """QARTOD 1 good and 2 unknown; 3 suspect, 4 fail and 9 missing take no part in a fit."""
+
+MINIMUM_PER_DAY = 1.5
+"""Samples a day from which a stretch counts as faster than daily."""
+
+TIDAL_INTERVAL_D = 0.25
+"""Longest interval, days, at which a semi-diurnal tide is sampled well enough to be removed."""
 
 M2_PERIOD_H = 12.4206012
 """Principal lunar semi-diurnal tide, hours (Doodson 255.555)."""
@@ -91,15 +98,6 @@ class Samples:
         return self.where(keep)
 
 
-@dataclass(frozen=True)
-class Gap:
-    """A stretch without samples: the last sample before it and the first after it."""
-
-    start: np.datetime64
-    end: np.datetime64
-    duration_d: float
-
-
 def decimal_years(time: Times) -> Floats:
     """Decimal years of 365.25 days counted from 2000-01-01T00:00Z, the Nevada Geodetic Laboratory's axis.
 
@@ -158,13 +156,56 @@ def span_years(time: Times) -> float:
     return float((time[-1] - time[0]) / np.timedelta64(1, "us")) * 1e-6 / SECONDS_PER_YEAR
 
 
-def find_gaps(time: Times, factor: float = 3.0) -> list[Gap]:
-    """Stretches longer than `factor` typical intervals between neighbouring samples."""
-    interval = typical_interval_d(time)
-    if not np.isfinite(interval) or interval <= 0.0:
-        return []
-    steps_d = np.diff(time).astype("timedelta64[us]").astype(np.float64) / 86400e6
-    return [Gap(time[i], time[i + 1], float(steps_d[i])) for i in np.flatnonzero(steps_d > factor * interval)]
+def local_interval_s(seconds: Floats, half_window: int = 15) -> Floats:
+    """Running median of the separations around each separation, so that a change of interval is no anomaly.
+
+    Parameters
+    ----------
+    seconds : ndarray, shape (n,)
+        Ascending times in seconds.
+    half_window : int
+        Separations on each side.
+
+    Returns
+    -------
+    ndarray, shape (n - 1,)
+        Seconds; at either end of the record the window is the one of the nearest full window.
+    """
+    steps = np.diff(seconds)
+    width = min(2 * half_window + 1, steps.size - 1 + steps.size % 2)
+    if width < 3:
+        return np.full(steps.size, float(np.median(steps)) if steps.size else np.nan)
+    running = np.median(sliding_window_view(steps, width), axis=1)
+    return np.asarray(np.pad(running, width // 2, mode="edge"), dtype=np.float64)
+
+
+def regimes(time: Times, ratio: float = 3.0, half_window: int = 15) -> list[slice]:
+    """Parts of a record that were sampled at one interval each.
+
+    Parameters
+    ----------
+    time : ndarray of datetime64, shape (n,)
+        Ascending.
+    ratio : float
+        Another part begins where the local interval is longer or shorter by this factor than where the part began.
+    half_window : int
+        Separations on each side that the local interval is the median of: shorter bursts make no part of their own.
+
+    Returns
+    -------
+    list of slice
+        Consecutive, covering the record; empty for an empty one.
+    """
+    if len(time) < 2:
+        return [slice(0, len(time))] if len(time) else []
+    local = np.maximum(local_interval_s(np.asarray(time).astype("datetime64[us]").astype(np.float64) * 1e-6, half_window), 1e-6)
+    begins, anchor = [0], float(local[0])
+    for i, interval in enumerate(local.tolist()):
+        if interval > ratio * anchor or interval * ratio < anchor:
+            begins.append(i + 1 if interval > anchor else i)
+            anchor = interval
+    ends = [*begins[1:], len(time)]
+    return [slice(low, high) for low, high in zip(begins, ends, strict=True) if high > low]
 
 
 def _moving_mean(values: Floats, weights: Floats, window: int) -> tuple[Floats, Floats]:
@@ -229,29 +270,39 @@ def remove_tide(samples: Samples, minimum_coverage: float = 0.9) -> Samples:
     return Samples(samples.time[keep], values[cell][keep] + samples.value[0])
 
 
+def hourly_means(samples: Samples) -> Samples:
+    """Average what is faster than hourly into hours, stamped at their first sample, so that bursts weigh no more than hours."""
+    hour = samples.time.astype("datetime64[h]")
+    first = np.flatnonzero(np.concatenate(([True], hour[1:] != hour[:-1])))
+    if first.size == len(samples):
+        return samples
+    counts = np.diff(np.concatenate((first, [len(samples)])))
+    return Samples(samples.time[first], np.add.reduceat(samples.value, first) / counts)
+
+
 def resample_daily(
     samples: Samples,
     statistic: str = "median",
     minimum_coverage: float = 0.5,
     zone_offset_h: float = 0.0,
 ) -> Samples:
-    """One value a local day, stamped at the day's start in UTC; days too thinly sampled are left out.
+    """One value a local day, stamped at the day's start in UTC ("last" at its own time); days too thinly sampled are left out.
 
     Parameters
     ----------
     samples : Samples
-        Any interval. A series of a day or slower is returned with its own times.
+        Any interval, also a changing one. Stretches of a day or slower are returned with their own times.
     statistic : {"median", "mean", "last", "sum"}
         "last" suits counters, "sum" amounts per interval.
     minimum_coverage : float
-        Share of the samples that a full day has at the typical interval.
+        Share of a day's parts (as many as samples are usual around it) that must hold a sample.
     zone_offset_h : float
         Hours by which the local day begins before the UTC day (8 for Asia/Shanghai).
 
     Returns
     -------
     Samples
-        Sigma is the sample's standard error where at least three samples make a day's mean or median.
+        Days carry no sigma; samples that are kept as they are keep theirs.
 
     Raises
     ------
@@ -260,15 +311,22 @@ def resample_daily(
     """
     if statistic not in {"median", "mean", "last", "sum"}:
         raise ValueError(f"unknown statistic {statistic!r}")
-    interval = typical_interval_d(samples.time)
-    if not np.isfinite(interval) or interval > 0.75:
+    if len(samples) < 2:
         return samples
     shift = np.timedelta64(round(zone_offset_h * 3600), "s")
-    day = (samples.time + shift).astype("datetime64[D]")
+    local = samples.time + shift
+    day = local.astype("datetime64[D]")
     first = np.flatnonzero(np.concatenate(([True], day[1:] != day[:-1])))
     last = np.concatenate((first[1:], [len(samples)]))
     counts = last - first
-    keep = counts >= minimum_coverage / max(interval, 1e-9)
+    local_s = local_interval_s(samples.time.astype(np.float64) * 1e-6)
+    # A record may have been daily first and hourly later: what a whole day holds is judged by the intervals around it.
+    usual = 86_400.0 / np.maximum(local_s[np.minimum((first + last) // 2, local_s.size - 1)], 1e-3)
+    whole = usual >= MINIMUM_PER_DAY
+    keep = whole & (_slots_filled(local, day, first, usual) >= minimum_coverage * usual)
+    single = ~whole.repeat(counts)
+    if single.all():
+        return samples
     if statistic == "sum":
         values = np.add.reduceat(samples.value, first)
     elif statistic == "last":
@@ -277,21 +335,59 @@ def resample_daily(
         values = np.add.reduceat(samples.value, first) / counts
     else:
         values = np.array([np.median(samples.value[a:b]) for a, b in zip(first, last, strict=True)])
-    stamps: Times = np.asarray(day[first].astype("datetime64[us]") - shift, dtype="datetime64[us]")
-    return Samples(stamps[keep], np.asarray(values, dtype=np.float64)[keep])
+    # A counter's reading belongs to the moment it was taken: stamped at the day's start it would seem a day's gain too high.
+    own_time = samples.time[last - 1]
+    stamps: Times = own_time if statistic == "last" else np.asarray(day[first] - shift, dtype="datetime64[us]")
+    return concatenated(Samples(stamps[keep], np.asarray(values, dtype=np.float64)[keep]), samples.where(single))
+
+
+def _slots_filled(local: Times, day: NDArray[np.datetime64], first: NDArray[np.int64], usual: Floats) -> NDArray[np.int64]:
+    """Equal parts of each day that hold a sample, as many parts as samples are usual: a burst does not make a day whole."""
+    counts = np.diff(np.concatenate((first, [len(local)])))
+    share = (local - day).astype("timedelta64[us]").astype(np.float64) / 86400e6
+    slot = np.floor(share * np.round(usual).repeat(counts) + 1e-9)
+    fresh = np.concatenate(([True], (slot[1:] != slot[:-1]) | (day[1:] != day[:-1])))
+    return np.asarray(np.add.reduceat(fresh.astype(np.int64), first))
+
+
+def concatenated(a: Samples, b: Samples) -> Samples:
+    """Both sets of samples in time order; sigmas that one of them lacks are NaN, qualities unknown."""
+    if not len(a) or not len(b):
+        return a if len(a) else b
+    sigma = None
+    if a.sigma is not None or b.sigma is not None:
+        sigma = np.concatenate([np.full(len(x), np.nan) if x.sigma is None else x.sigma for x in (a, b)])
+    quality = None
+    if a.quality is not None or b.quality is not None:
+        quality = np.concatenate([np.full(len(x), 2, np.uint8) if x.quality is None else x.quality for x in (a, b)])
+    return Samples(np.concatenate((a.time, b.time)), np.concatenate((a.value, b.value)), sigma, quality)
 
 
 def daily(samples: Samples, statistic: str = "median", zone_offset_h: float = 0.0) -> Samples:
     """Bring a series to at most one value a day, low-passing the tide first where it is sampled.
 
-    A series that is sub-daily at 6 h or faster passes Godin's filter before the day's mean is taken;
-    where gaps leave the filter nothing, the plain daily statistic is used.
+    Each stretch of a record is treated by its own interval: a part at 6 h or faster is averaged to hours and passes
+    Godin's filter before the day's mean is taken (where gaps leave the filter less than half, the plain daily
+    statistic is used), a part that is daily or slower stays as it is.
     """
     clean = samples.usable()
-    if len(clean) < 3 or typical_interval_d(clean.time) > 0.75:
+    if len(clean) < 3:
         return clean
     if statistic in {"sum", "last"}:
         return resample_daily(clean, statistic, zone_offset_h=zone_offset_h)
-    filtered = remove_tide(clean)
-    source = filtered if len(filtered) >= len(clean) // 2 else clean
-    return resample_daily(source, statistic, zone_offset_h=zone_offset_h)
+    even = hourly_means(clean)
+    result: Samples | None = None
+    for part in regimes(even.time):
+        piece = even.where(_mask(part, len(even)))
+        if typical_interval_d(piece.time) <= TIDAL_INTERVAL_D:
+            filtered = remove_tide(piece)
+            piece = filtered if len(filtered) >= len(piece) // 2 else piece
+        result = piece if result is None else concatenated(result, piece)
+    assert result is not None
+    return resample_daily(result, statistic, zone_offset_h=zone_offset_h)
+
+
+def _mask(part: slice, n: int) -> NDArray[np.bool_]:
+    mask = np.zeros(n, dtype=bool)
+    mask[part] = True
+    return mask

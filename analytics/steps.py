@@ -31,6 +31,10 @@ from analytics.trajectory import TrajectoryModel
 STEP_LIMIT = 30.0
 """Smallest chi-square (1 degree of freedom) of an unlogged step; 5.5 sigma, fixed for all series."""
 
+MOST_REDATINGS = 3
+REDATE_WITHIN = 60
+"""Cells by which a step may move when it is dated anew."""
+
 _SEARCH_MODELS = ("flicker_white", "powerlaw_white", "ar1")
 
 
@@ -78,7 +82,7 @@ def step_statistics(grid: Grid, model: NoiseModel) -> tuple[Floats, Floats, floa
     norms = np.linalg.norm(whitened[:, :-1], axis=0)
     basis, _ = np.linalg.qr(whitened[:, :-1] / np.where(norms > 0.0, norms, 1.0))
     target = whitened[:, -1] - basis @ (basis.T @ whitened[:, -1])
-    _, inverse, _ = model.filters(grid.n)
+    inverse, _ = model.inverse_filter(grid.n)
     response = np.cumsum(inverse)
     stacked = np.column_stack((target, basis))
     size = next_fast_len(2 * grid.n, real=True)
@@ -104,9 +108,10 @@ def _interval(statistic: Floats, best: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class StepSearch:
-    """Outcome of a search: the steps, and the noise shapes of the trajectory without any of them."""
+    """Outcome of a search: the steps, the trajectory with them in it, and the noise shapes that belong to that trajectory."""
 
     steps: tuple[DetectedStep, ...]
+    model: TrajectoryModel
     noise: tuple[NoiseModel, ...]
 
 
@@ -153,35 +158,37 @@ def search_steps(
     separation: int = 30,
     most: int = 20,
 ) -> StepSearch:
-    """As :func:`detect_steps`, with the noise that was estimated before any step was added."""
+    """As :func:`detect_steps`, with the noise that belongs to the trajectory with its steps.
+
+    The noise is estimated once without steps and once more each time nothing is left to find, so that its searches
+    number two plus the rounds that find more under the better noise, not one a step.
+    """
     if years.size < max(4 * margin, 60):
-        return StepSearch((), ())
-    known: list[float] = list(model.steps)
+        return StepSearch((), model, ())
     found: list[float] = []
-    level = float(np.median(values))
-    noise: NoiseModel | None = None
-    stale = True
-    first: tuple[NoiseModel, ...] = ()
-    while len(found) < most:
-        current = replace(model, steps=tuple(sorted(known + found)))
-        grid = lay_on_grid(years, current.design(years), values - level)
-        if noise is None or stale:
-            tried = estimate_noise(grid, _SEARCH_MODELS)
-            first = first or tuple(tried)
-            noise = tried[0]
-            fresh = True
+    centred = values - float(np.median(values))
+    noise: tuple[NoiseModel, ...] = ()
+    while True:
+        current = _with_steps(model, found)
+        grid = lay_on_grid(years, current.design(years), centred)
+        fresh = not noise
+        if fresh:
+            noise = tuple(estimate_noise(grid, _SEARCH_MODELS))
+        statistic, _, _ = step_statistics(grid, noise[0])
+        best = _best_cell(grid, statistic, years, current.steps, margin, separation) if len(found) < most else None
+        if best is not None and statistic[best] >= limit:
+            found.append(_first_year_at(grid, years, best))
+        elif fresh:
+            break
         else:
-            fresh = False
-        statistic, _, _ = step_statistics(grid, noise)
-        best = _best_cell(grid, statistic, years, known + found, margin, separation)
-        if best is None or statistic[best] < limit:
-            if fresh:
-                break
-            stale = True
-            continue
-        found.append(_first_year_at(grid, years, best))
-        stale = False
-    return StepSearch(tuple(_confirm(years, values - level, model, sorted(found), limit)), first)
+            noise = ()
+    if not found:
+        return StepSearch((), model, noise)
+    return _confirm(years, centred, model, found, limit, noise, (margin, separation))
+
+
+def _with_steps(model: TrajectoryModel, found: Sequence[float]) -> TrajectoryModel:
+    return replace(model, steps=tuple(sorted([*model.steps, *found])))
 
 
 def _first_year_at(grid: Grid, years: Floats, cell: int) -> float:
@@ -205,25 +212,66 @@ def _best_cell(grid: Grid, statistic: Floats, years: Floats, steps: Sequence[flo
     return int(np.argmax(np.where(allowed, statistic, -np.inf)))
 
 
-def _confirm(years: Floats, values: Floats, model: TrajectoryModel, found: list[float], limit: float) -> list[DetectedStep]:
-    """Drop steps that the others explain, then size and date each one in the company of the others."""
+def _confirm(
+    years: Floats,
+    values: Floats,
+    model: TrajectoryModel,
+    found: list[float],
+    limit: float,
+    noise: tuple[NoiseModel, ...],
+    distances: tuple[int, int],
+) -> StepSearch:
+    """Drop steps that the others explain, date each anew in the company of the others, then size them.
+
+    A step is first seen under the noise of a trajectory without it, which may be far too rough to date it by.
+    """
+    redated = 0
     while found:
-        full = replace(model, steps=tuple(sorted([*model.steps, *found])))
+        full = _with_steps(model, found)
         grid = lay_on_grid(years, full.design(years), values)
-        noise = estimate_noise(grid, _SEARCH_MODELS)[0]
-        fit = generalised_least_squares(grid, noise)
+        noise = noise or tuple(estimate_noise(grid, _SEARCH_MODELS))
+        fit = generalised_least_squares(grid, noise[0])
         first = full.names.index("step_0")
         rows = [first + full.steps.index(step) for step in found]
         scores = (fit.parameters[rows] / np.maximum(fit.sigmas[rows], 1e-300)) ** 2
         weakest = int(np.argmin(scores))
         if scores[weakest] < limit:
             found = [step for i, step in enumerate(found) if i != weakest]
+            noise = ()
             continue
-        return [
-            _describe(years, values, model, found, i, noise, (fit.parameters[r], fit.sigmas[r], scores[i]))
-            for i, r in enumerate(rows)
+        moved = [_redated(years, values, model, found, i, noise[0], distances) for i in range(len(found))]
+        if moved != found and redated < MOST_REDATINGS:
+            found, noise, redated = moved, (), redated + 1
+            continue
+        order = np.argsort(found)
+        steps = [
+            _describe(years, values, model, found, i, noise[0], (fit.parameters[rows[i]], fit.sigmas[rows[i]], scores[i]))
+            for i in order
         ]
-    return []
+        return StepSearch(tuple(steps), full, noise)
+    return StepSearch((), model, noise)
+
+
+def _redated(
+    years: Floats,
+    values: Floats,
+    model: TrajectoryModel,
+    found: Sequence[float],
+    which: int,
+    noise: NoiseModel,
+    distances: tuple[int, int],
+) -> float:
+    """The likeliest time of one step within the samples that are not nearer to another step than to this one's old place."""
+    margin, separation = distances
+    rest = _with_steps(model, [step for i, step in enumerate(found) if i != which])
+    grid = lay_on_grid(years, rest.design(years), values)
+    statistic, _, _ = step_statistics(grid, noise)
+    old = round((found[which] - years[0]) / grid.step_a)
+    far = np.abs(np.arange(grid.n) - old) > REDATE_WITHIN
+    best = _best_cell(grid, np.where(far, -np.inf, statistic), years, rest.steps, margin, separation)
+    if best is None or not statistic[best] > statistic[old]:
+        return found[which]
+    return _first_year_at(grid, years, best)
 
 
 def _describe(
@@ -236,8 +284,7 @@ def _describe(
     estimate: tuple[float, float, float],
 ) -> DetectedStep:
     """Date interval of one step from the profile of the statistic with the other steps in the trajectory."""
-    others = [step for i, step in enumerate(found) if i != which]
-    rest = replace(model, steps=tuple(sorted([*model.steps, *others])))
+    rest = _with_steps(model, [step for i, step in enumerate(found) if i != which])
     grid = lay_on_grid(years, rest.design(years), values)
     statistic, _, _ = step_statistics(grid, noise)
     at = round((found[which] - years[0]) / grid.step_a)

@@ -358,8 +358,11 @@ def model_from_json(stored: Mapping[str, Any]) -> TrajectoryModel:
     )
 
 
-def outliers(residual: Floats, factor: float = 6.0, window: int = 61, most: float = 0.03) -> NDArray[np.bool_]:
+def outliers(residual: Floats, factor: float = 6.0, window: int = 61, most: float = 0.03, beside: int = 5) -> NDArray[np.bool_]:
     """Residuals far from their neighbours: beyond `factor` robust sigmas of a running median's departures.
+
+    A sample beside a step is far from the median around it, but not from the samples on its own side of the step;
+    it is kept, for it dates the step.
 
     Parameters
     ----------
@@ -371,6 +374,8 @@ def outliers(residual: Floats, factor: float = 6.0, window: int = 61, most: floa
         Samples of the running median, odd.
     most : float
         Largest share of samples that can be outliers; beyond it none is.
+    beside : int
+        Samples before, and samples after, whose medians an outlier must be far from as well.
 
     Returns
     -------
@@ -380,10 +385,17 @@ def outliers(residual: Floats, factor: float = 6.0, window: int = 61, most: floa
     if n < 12:
         return np.zeros(n, dtype=bool)
     half = min(window // 2, n // 4)
-    padded = np.pad(residual, half, mode="reflect")
-    running = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=1)
-    departure = np.abs(residual - running)
+    departure = np.abs(residual - _running_median(residual, half))
     scale = 1.4826 * float(np.median(departure))
     far = departure > factor * scale if scale > 0.0 else np.zeros(n, dtype=bool)
+    for i in np.flatnonzero(far):
+        for side in (residual[max(i - beside, 0) : i], residual[i + 1 : i + 1 + beside]):
+            if side.size >= beside // 2 and abs(residual[i] - float(np.median(side))) <= factor * scale:
+                far[i] = False
     # What happens often is how the series is, not what is wrong with it.
     return far if far.mean() <= most else np.zeros(n, dtype=bool)
+
+
+def _running_median(values: Floats, half: int) -> Floats:
+    padded = np.pad(values, half, mode="reflect")
+    return np.asarray(np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=1))

@@ -102,6 +102,7 @@ class Analyst:
             property_code=datastream.property_code,
             value_kind=observed.value_kind,
             zone_offset_h=offset.total_seconds() / 3600,
+            interval_s=datastream.interval_s,
             limits=limit_lines(self._container.registers.limits(datastream, station), datastream),
         )
 

@@ -15,7 +15,7 @@ def coloured_noise(rng: np.random.Generator, n: int, white: float = 3.0, power_l
     """White plus power-law noise of n days; `power_law` in unit / a^(index/4)."""
     scale = power_law * (1.0 / 365.25) ** (index / 4.0)
     innovations = rng.normal(size=n)
-    return white * rng.normal(size=n) + scale * np.convolve(fractional_filter(index / 2.0, n), innovations)[:n]
+    return np.asarray(white * rng.normal(size=n) + scale * np.convolve(fractional_filter(index / 2.0, n), innovations)[:n])
 
 
 def days(n: int, start: str = "2016-01-01") -> Times:
@@ -36,6 +36,18 @@ def gnss_like(seed: int, n: int, rate: float = -4.0, **noise: float) -> Samples:
     t = years_since(n)
     season = 3.0 * np.sin(2 * np.pi * t) + 1.0 * np.cos(4 * np.pi * t)
     return Samples(days(n), rate * t + season + coloured_noise(rng, n, **noise))
+
+
+def well_level(seed: int, n: int) -> Floats:
+    """Daily depth to water of a confined aquifer, m: recovery, season and slow weather, about 3 cm of scatter a month."""
+    rng = np.random.default_rng(seed)
+    t = years_since(n)
+    weather = np.zeros(n)
+    smooth = np.zeros(n)
+    for i, kick in enumerate(rng.normal(0.0, 0.09 * np.sqrt(2.0 / 45.0), n - 1)):
+        weather[i + 1] = weather[i] * np.exp(-1.0 / 45.0) + kick
+        smooth[i + 1] = smooth[i] + (weather[i] - smooth[i]) / 15.0
+    return 20.0 + 6.0 * np.exp(-t / 30.0) + 0.5 * np.cos(2 * np.pi * (t - 0.6)) + smooth
 
 
 def read_tenv3(path: Path) -> tuple[Floats, Times, dict[str, Floats]]:

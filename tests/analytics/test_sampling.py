@@ -10,8 +10,8 @@ from analytics.sampling import (
     Samples,
     daily,
     decimal_years,
-    find_gaps,
     from_decimal_years,
+    regimes,
     resample_daily,
 )
 from tests.analytics.simulation import days, hours
@@ -73,9 +73,40 @@ def test_sums_and_counters_are_not_averaged() -> None:
         resample_daily(counter, "mode")
 
 
-def test_gaps_are_listed_with_both_ends() -> None:
-    times = np.concatenate((days(10), days(10, "2016-02-01")))
-    gaps = find_gaps(times)
-    assert len(gaps) == 1
-    assert gaps[0].duration_d == 22.0
-    assert find_gaps(times[:1]) == []
+def test_a_daily_history_survives_dense_samples_after_it() -> None:
+    """Hourly samples outnumber the days before them, and a live burst outnumbers both: every day is still one value."""
+    history = days(400)
+    dense = history[-1] + np.timedelta64(1, "D") + np.arange(24 * 40) * np.timedelta64(1, "h")
+    live = dense[-1] + np.timedelta64(1, "h") + np.arange(3000) * np.timedelta64(5, "s")
+    times = np.concatenate((history, dense, live))
+    level = 5.0 + 0.01 * (times - times[0]).astype(np.float64) / 86400e6
+    result = daily(Samples(times, level))
+    separations_d = np.diff(result.time).astype(np.float64) / 86400e6
+    assert 430 <= len(result) <= 440
+    assert separations_d.max() <= 3.0
+    assert separations_d.min() >= 0.5
+    assert np.all(result.time[:400] == history)
+
+
+def test_a_burst_of_minutes_makes_no_day() -> None:
+    times = np.concatenate((hours(72), hours(72)[-1] + np.timedelta64(2, "h") + np.arange(200) * np.timedelta64(3, "s")))
+    result = resample_daily(Samples(times, np.ones(times.size)), "last")
+    assert result.time[-1] < times[72]
+
+
+def test_a_counter_keeps_the_time_of_its_reading() -> None:
+    """From daily to hourly readings a steady counter stays a straight line."""
+    times = np.concatenate((days(60), days(60)[-1] + np.arange(1, 24 * 30) * np.timedelta64(1, "h")))
+    counter = (times - times[0]).astype(np.float64) / 3600e6
+    result = daily(Samples(times, counter), "last")
+    rate = np.diff(result.value) / (np.diff(result.time).astype(np.float64) / 3600e6)
+    np.testing.assert_allclose(rate, 1.0, rtol=1e-9)
+
+
+def test_parts_of_one_interval_are_told_apart() -> None:
+    times = np.concatenate((days(100), days(100)[-1] + np.arange(1, 200) * np.timedelta64(1, "h")))
+    assert regimes(times) == [slice(0, 99), slice(99, 299)]
+    keep = np.random.default_rng(0).random(100) > 0.3
+    assert len(regimes(days(100)[keep])) == 1
+    assert regimes(times[:1]) == [slice(0, 1)]
+    assert regimes(times[:0]) == []
