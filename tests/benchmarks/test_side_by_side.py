@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from benchmarks.__main__ import main
@@ -30,3 +32,13 @@ def test_an_unknown_benchmark_is_refused_with_the_known_ones(capsys: pytest.Capt
     assert main(["nothing"]) == 2
     said = capsys.readouterr().err
     assert all(name in said for name in ("nothing", "import", "mqtt", "chart"))
+
+
+def test_a_benchmark_does_not_take_the_names_for_its_own_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    import benchmarks.bench_analytics as analytics
+
+    seen: list[list[str]] = []
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "analytics"])
+    monkeypatch.setattr(analytics, "main", lambda: seen.append(list(sys.argv)))
+    assert main(["analytics"]) == 0
+    assert seen == [["bench_analytics"]]
