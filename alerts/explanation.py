@@ -5,7 +5,7 @@ This file finishes with `describe`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any
@@ -16,6 +16,7 @@ from domain.alert import AlertState, Confirmation, MessageStatus
 from domain.alerting import AlertRecord, Rule
 from domain.model import Datastream, Station
 
+MOST_NAMED = 10
 BEIJING = ZoneInfo("Asia/Shanghai")
 REASONS: dict[str, tuple[str, str]] = {
     "interim": ("观测时段不足，速率为临时值", "the record is short, the rate is interim"),
@@ -174,8 +175,10 @@ class _Words:
         return f"（截至 {when}）", f" (as of {when})"
 
     def _compared(self) -> tuple[list[str], list[str]]:
-        """Say what an acceleration is measured against, or which limit is ahead and when."""
+        """Say what an acceleration is measured against, which limit is ahead and when, or which datastreams are missing."""
         details = self.evidence.get("details") or {}
+        if "arrivals" in details:
+            return self._missing(details["arrivals"])
         if "limit_code" in details:
             return self._ahead(str(details["limit_code"]), details.get("forecast") or {})
         mean, spread = details.get("mean_rate"), details.get("mean_rate_sigma")
@@ -197,6 +200,21 @@ class _Words:
         when = self._time(datetime.fromisoformat(str(forecast["time"])))[:10]
         return [f"将及限值：{code}，按趋势预计 {when} 达到"], [f"Limit ahead: {code}, by the trend reached on {when}"]
 
+    def _missing(self, arrivals: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]]:
+        """Name the datastreams that are beyond the mildest limit: often one meter is silent and the station is not."""
+        at = datetime.fromisoformat(self.evidence["at"])
+        mildest = min(self.evidence["limits"].values(), default=1.0)
+        late = []
+        for item in arrivals:
+            last = datetime.fromisoformat(item["last_time"])
+            if (at - last).total_seconds() >= mildest * item["interval_s"]:
+                late.append((item["datastream"], self._time(last)))
+        shown, more = late[:MOST_NAMED], len(late) > MOST_NAMED
+        zh = "、".join(f"{code}（最后 {last}）" for code, last in shown) + ("等" if more else "")
+        en = ", ".join(f"{code} (last {last})" for code, last in shown) + (", ..." if more else "")
+        count = f"{len(late)}/{len(arrivals)}"
+        return [f"中断的数据流（{count}）：{zh}"], [f"Missing ({count} datastreams): {en}"]
+
     def _sure(self) -> tuple[str, str]:
         confirmation = self.alert.confirmation
         person = self.alert.confirmed_by or ""
@@ -206,6 +224,8 @@ class _Words:
             return f"经 {person} 核实为误报", f"rejected by {person}"
         sigma = self.evidence.get("sigma")
         spread = ("中误差未知", "no standard error")
+        if self.rule.kind == "silence":
+            spread = ("按时钟判定", "judged by the clock")
         if sigma is not None:
             spread = ("中误差已知，按一倍中误差下限判定", "standard error known, judged by its bound")
         if confirmation is Confirmation.AWAITED:
@@ -232,7 +252,8 @@ def _figure(value: float) -> str:
 
 def _duration(hours: float) -> str:
     """Return hours as they are up to three days, and in days beyond."""
-    return f"{_figure(hours)} h" if hours < 72 else f"{_figure(hours / 24)} d"
+    amount, unit = (hours, "h") if hours < 72 else (hours / 24, "d")
+    return f"{round(amount, 1):g} {unit}"
 
 
 def _spread(sigma: float) -> str:

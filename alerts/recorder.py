@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from alerts.evidence import digest_of
 from alerts.issue import Issuer, Subject, cap_message, payload_of
 from alerts.lifecycle import Episode, episode_to_json
 from alerts.matching import labels_of, silence_for, wants
@@ -132,6 +133,7 @@ class Recorder:
             return
         peak = max(episode.peak for episode in past)
         told = {**evidence, "episodes": [episode_to_json(item) for item in past[-_HISTORY_SHOWN:]], "episodes_total": len(past)}
+        told["digest"] = digest_of(told)
         record = known or self._blank(tx, about, past[0], told, turn, {"history": True})
         record = replace(
             record, state=AlertState.RESOLVED, level=peak, peak_level=peak, onset=past[0].onset, ended=past[-1].ended, evidence=told,

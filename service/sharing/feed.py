@@ -1,7 +1,8 @@
 """Changes for a partner: the ledger's entries turned into what the agreement covers, and nothing else.
 
-Positions are rounded, absolute heights hidden or relative, restricted stations left out, and only alerts that a person confirmed (or that
-need nobody) leave the house. Every number comes with unit, sign, datum, method and version. This file finishes with `PartnerFeed`.
+Positions are rounded, absolute heights hidden or relative, restricted stations left out. Only alerts that a person confirmed (or that
+need nobody) leave the house; exercises and instrument alarms never do. Every number comes with unit, sign, datum, method and version.
+This file finishes with `PartnerFeed`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from domain.alert import AlertState, Confirmation
+from alerts.rules import RULES
+from domain.alert import AlertState, Confirmation, MessageStatus
 from domain.alerting import AlertRecord
 from domain.model import Datastream, ObservedProperty, Station
 from service.api.reading import Scale, first_result, observation_rows
@@ -131,6 +133,8 @@ class PartnerFeed:
         alert: AlertRecord | None = self.container.alerts.find_alert(identifier)
         if alert is None or alert.state is AlertState.PENDING or alert.confirmation not in _MAY_LEAVE or alert.station is None:
             return
+        if alert.status is not MessageStatus.ACTUAL or _is_instrument_alarm(self.container, alert):
+            return
         station = self.container.registers.station(alert.station)
         if station is None or not self.agreement.covers(station):
             return
@@ -153,6 +157,11 @@ class PartnerFeed:
             "items": [_finding_json(row) for row in change.findings],
             "superseded": list(change.superseded_findings),
         }
+
+
+def _is_instrument_alarm(container: Any, alert: AlertRecord) -> bool:
+    rule = container.alerts.rule(alert.rule_code, alert.rule_version)
+    return rule is None or RULES[rule.kind].instrument
 
 
 def _finding_json(row: FindingRow) -> dict[str, Any]:

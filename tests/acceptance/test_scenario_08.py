@@ -9,7 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alerts.recorder import Report
+from alerts.store import AlertFilter
+from domain.alert import AlertState, Level
+from domain.alerting import AlertRecord, Receiver
 from domain.errors import FormatError
+from domain.licence import Limit
+from domain.model import Datastream, Station, StationKind
 from ingest.profile import Profile, parse_profile
 from service.bootstrap import Container
 from service.configuration import apply_folder
@@ -86,3 +92,66 @@ def test_forty_days_of_backfill_twice_are_stored_once(container: Container) -> N
     assert len(days) == 40
     assert sum(day.n for day in days) == stored
     assert days[0].mean == pytest.approx(np.mean([5 + number / 1000 for number in range(24)]), rel=1e-12)
+
+
+SAWTOOTH_H, BREACH_H = 8 * 24, 3 * 24
+EPISODES = ROWS // SAWTOOTH_H
+
+
+def storm() -> bytes:
+    """Forty days of a logger that could not send: three days beyond the limit in every eight, quiet at the end."""
+    lines = ['"TOA5","W-STORM","CR300","1","CR300.Std.10","CPU:w.CR300","1","Hourly"', '"TIMESTAMP","RECORD","Depth"']
+    lines += ['"TS","RN","m"', '"","","Smp"']
+    for number in range(ROWS):
+        deep = number % SAWTOOTH_H < BREACH_H
+        lines.append(f'"{START + timedelta(hours=number):%Y-%m-%d %H:%M:%S}",{number},{33.0 if deep else 20.0}')
+    return ("\r\n".join(lines) + "\r\n").encode()
+
+
+def work_off(container: Container) -> Report:
+    with container.work.claim("evaluate", 500) as changes:
+        report = container.engine.evaluate(changes, NOW)
+    container.engine.tick(NOW)
+    return report
+
+
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_a_backfill_that_breached_is_one_silent_record_and_no_storm(container: Container, *, confirmed: bool) -> None:
+    code = "W-STORM" if confirmed else "W-STORM-NEW"
+    raw = storm().replace(b"W-STORM", code.encode())
+    if confirmed:
+        well = Station(code, StationKind.OBSERVATION_WELL, "补传井", "Backfilled well", zone_code="wangjiangjing")
+        container.registers.add_station(well, actor="tester")
+        stream = Datastream(code, "depth_to_water", "m", interval_s=3600.0, aquifer="II", confirmed=True)
+        container.registers.add_datastream(stream, actor="tester")
+    else:  # made by the import, so the limit must be its own
+        container.registers.upsert_limit(Limit(code, "depth_to_water", "m", 32.0, "control", "yellow", source="test"))
+    container.alerts.save_receiver(Receiver("duty", "webhook", {"url": "http://127.0.0.1:9/"}))
+    first = container.pipeline.ingest_file(raw, "s.dat", profile=profile("Asia/Shanghai"), actor="tester", now=NOW)
+    assert (first.accepted, first.rejected) == (ROWS, 0)
+    report = work_off(container)
+    assert report.notifications == 0
+    before = alerts_of(container, code)
+
+    again = container.pipeline.ingest_file(raw, "s.dat", profile=profile("Asia/Shanghai"), actor="tester", now=NOW)
+    assert (again.accepted, again.duplicate, again.corrected) == (0, ROWS, 0)
+    work_off(container)
+    assert alerts_of(container, code) == before
+
+    (silent,) = [alert for alert in before if alert.rule_code == "silent"]
+    assert silent.state is AlertState.FIRING  # true: nothing came for three weeks
+    found = [alert for alert in before if alert.rule_code == "groundwater-limit"]
+    if not confirmed:  # what nobody confirmed has no colour, and so no history of colours
+        assert found == []
+        return
+    (record,) = found
+    assert len({alert.key for alert in before}) == len(before)
+    told = container.alerts.notifications(alert_id=record.alert_id)
+    assert (record.state, record.level, list(told)) == (AlertState.RESOLVED, Level.YELLOW, [])
+    assert container.alerts.cap_messages(record.alert_id or 0) == []
+    assert record.evidence["episodes_total"] == EPISODES
+    assert container.engine.explain(record.identifier)["ok"]
+
+
+def alerts_of(container: Container, station: str) -> list[AlertRecord]:
+    return list(container.alerts.list_alerts(AlertFilter(station=station), limit=100)[0])

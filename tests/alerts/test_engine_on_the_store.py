@@ -172,4 +172,4 @@ def test_forty_days_of_backfill_are_one_silent_record_and_no_storm(on_stack: Sta
     assert (alert.state, alert.evidence["episodes_total"]) == (AlertState.RESOLVED, 40)
     assert on_stack.alerts.notifications(alert_id=alert.alert_id) == []
     assert on_stack.alerts.cap_messages(alert.alert_id or 0) == []
-    assert on_stack.engine.explain(alert.identifier)["same"]
+    assert on_stack.engine.explain(alert.identifier)["ok"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from alerts.engine import AlertEngine
 from alerts.explanation import REASONS, describe
-from tests.alerts.fakes import RATE, T0, World
+from domain.model import Datastream
+from tests.alerts.fakes import ISSUER, RATE, SILENT, T0, World
 
 RATE_CODE = "WY01:displacement_up_rate_12mo"
 
@@ -87,3 +89,58 @@ def test_simulated_data_and_exercises_are_marked():
 
 def test_every_reason_is_said_in_both_languages():
     assert all(zh and en for zh, en in REASONS.values())
+
+
+def test_missing_data_are_named_and_those_that_come_are_not():
+    world = World(SILENT)
+    world.registers.add(world.registers.stations["W7"], Datastream("W7", "water_temperature", "Cel", interval_s=3600.0))
+    world.feed("W7:depth_to_water", [(0, 5.0)])
+    world.feed("W7:water_temperature", [(4, 16.0)])
+    world.engine.tick(T0 + timedelta(days=4, minutes=1))
+    (alert,) = [alert for alert in world.alerts if alert.scope == "W7"]
+    rule = world.store.rule("silent")
+    said = describe(alert, rule, world.registers.stations["W7"])
+    assert "Missing (1/2 datastreams): W7:depth_to_water (last 2026-01-01 08:00 UTC+08:00)" in said.text_en
+    assert "中断的数据流（1/2）：W7:depth_to_water（最后 2026-01-01 08:00 UTC+08:00）" in said.text_zh
+    assert "Silent 4 d, above the yellow limit of 24 h" in said.headline_en.replace("silent", "Silent")
+
+
+def test_a_limit_ahead_is_named_with_its_date():
+    rule = {
+        **RATE,
+        "code": "ahead",
+        "kind": "trend",
+        "quantity": "time_to_limit",
+        "unit": "a",
+        "levels": {"blue": 5, "yellow": 2},
+    }
+    runs = Runs({"status": "within", "time": (T0 + timedelta(days=700)).isoformat()})
+    world = World(rule)
+    world.engine = AlertEngine(world.store, world.observations, world.registers, ISSUER, runs=runs)
+    world.feed(RATE_CODE, [(0, -12.0)])
+    assert "Limit ahead: target, by the trend reached on 2027-12-02" in words(world).text_en
+    assert "将及限值：target，按趋势预计 2027-12-02 达到" in words(world).text_zh
+
+
+def test_an_acceleration_says_what_it_is_measured_against():
+    rule = {**RATE, "code": "speed", "kind": "trend", "quantity": "acceleration"}
+    world = World(rule)
+    past = [(T0 + timedelta(days=day), -3.0 * day / 365.25, 0.5, 1) for day in range(-2300, 1)]
+    world.observations.put(world.identity("WY01:displacement_up"), past)
+    world.feed(RATE_CODE, [(0, -9.0)])
+    said = words(world)
+    assert "9 ± 0.1 mm/a (as of 2026-01-01 08:00 UTC+08:00)" in said.text_en
+    assert (
+        "Compared: mean rate of the 5 years before 3 ± 0.14 mm/a; this year's must be 1.5 times that beyond 1 sigma"
+        in said.text_en
+    )
+    assert "比较：此前 5 年平均速率 3 ± 0.14 mm/a" in said.text_zh
+    assert world.engine.explain(world.alerts[0].identifier)["ok"]
+
+
+class Runs:
+    def __init__(self, answer):
+        self.result = {"limits": {"target": answer}}
+
+    def latest_runs(self, _datastream_id):
+        return {"time_to_limit": self}

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from alerts.explanation import describe
 from alerts.store import AlertFilter
-from domain.alert import AlertState, level_of
+from domain.alert import AlertState, MessageStatus, level_of
 from domain.alerting import AlertRecord, Rule
 from domain.errors import NotFoundError, PermissionDeniedError
 from domain.model import Datastream, Station
@@ -25,6 +25,7 @@ from service.sharing.disclosure import HeightView, height_view
 
 router = APIRouter(prefix="/api/v1", tags=["alerts"])
 StateWord = Literal["pending", "firing", "resolved", "all"]
+StatusWord = Literal["Actual", "Exercise", "System", "Test", "Draft", "all"]
 LevelWord = Literal["blue", "yellow", "orange", "red"]
 MOST_PAGES = 100
 
@@ -49,6 +50,9 @@ def list_alerts(
     request: Request,
     caller: MayRead,
     state: Annotated[list[StateWord] | None, Query(description="Repeatable; firing when not given.")] = None,
+    status: Annotated[
+        list[StatusWord] | None, Query(description="CAP status, repeatable; Actual when not given: exercises are no alerts.")
+    ] = None,
     level: Annotated[list[LevelWord] | None, Query(description="Repeatable.")] = None,
     station: str | None = None,
     datastream: str | None = None,
@@ -69,6 +73,7 @@ def list_alerts(
         datastream=datastream,
         acknowledged=acknowledged,
         since=None if since is None else parse_time(since, "since"),
+        statuses=() if status is not None and "all" in status else tuple(status or [MessageStatus.ACTUAL.value]),
     )
     place = None if after is None else decode_cursor(after)
     found: list[AlertRecord] = []
@@ -193,14 +198,14 @@ def _find(container: Any, caller: Caller, key: str) -> AlertRecord:
 
 @router.get("/alerts/feed.atom", summary="CAP messages as an Atom feed", response_class=Response)
 def feed(request: Request, caller: MayRead) -> Response:
-    """Give the newest CAP messages, newest first (RFC 4287)."""
+    """Give the newest CAP messages, newest first (RFC 4287); exercises are left out."""
     container = container_of(request)
     origin = str(container.settings.public_url).rstrip("/")
     entries = []
     updated = stamp(container.clock())
     for message in container.alerts.recent_cap(100):
         alert = container.alerts.find_alert(message.alert_id)
-        if alert is None or not _is_visible(container, caller, alert):
+        if alert is None or alert.status is not MessageStatus.ACTUAL or not _is_visible(container, caller, alert):
             continue
         rule = container.alerts.rule(alert.rule_code, alert.rule_version)
         title = alert_json(container, caller, alert, rule)["headline"]["zh"]

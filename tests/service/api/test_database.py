@@ -74,6 +74,7 @@ def test_metrics_count_what_was_committed(client: TestClient) -> None:
     )
     assert float(accepted.rsplit(" ", 1)[1]) >= 40
     assert 'groundwatch_alerts{level="orange",state="firing"} 1.0' in text
+    assert 'groundwatch_alerts{level="red",state="firing"} 1.0' in text, "an exercise is counted"
     assert "groundwatch_http_request_duration_seconds_count" in text
     names = {line.split("{")[0].split(" ")[0] for line in text.splitlines() if line and not line.startswith("#")}
     assert all(name.startswith("groundwatch_") for name in names)

@@ -250,6 +250,20 @@ CASES = [
     Case(
         "GET", f"{V1}/alerts?state=all&acknowledged=false&station=OPEN1", "supervisor", 200, lambda r: len(r.json()["items"]) == 1
     ),
+    Case(
+        "GET", f"{V1}/alerts?state=all", "supervisor", 200, lambda r: {item["status"] for item in r.json()["items"]} == {"Actual"}
+    ),
+    Case(
+        "GET",
+        f"{V1}/alerts?status=Exercise",
+        "supervisor",
+        200,
+        lambda r: [i["status"] for i in r.json()["items"]] == ["Exercise"],
+    ),
+    Case("GET", f"{V1}/alerts?status=all", "supervisor", 200, lambda r: len(r.json()["items"]) == 4),
+    Case("GET", f"{V1}/alerts?status=drill", "supervisor", 422, problem("validation")),
+    Case("GET", f"{V1}/alerts/4", "supervisor", 200, lambda r: r.json()["status"] == "Exercise"),
+    Case("GET", f"{V1}/stations/OPEN1", "viewer", 200, lambda r: r.json()["level"] == 3),
     Case("GET", f"{V1}/alerts?level=purple", "supervisor", 422, problem("validation")),
     Case(
         "GET",

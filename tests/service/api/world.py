@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from alerts.defaults import default_rules
-from domain.alert import AlertState, Confirmation, Level, MessageType, Verdict
+from domain.alert import AlertState, Confirmation, Level, MessageStatus, MessageType, Verdict
 from domain.alerting import AlertRecord, CapMessage, Transition
 from domain.model import Datastream, Disclosure, ObservedProperty, Sensor, Station, StationKind
 from domain.observation import Batch, columns
@@ -153,6 +154,11 @@ def add_alerts_to_fakes(container: Any) -> None:
             )
         )
     store.caps.append(cap_message(1))
+    store.records[4] = alert(container, 4, "OPEN1", Level.RED, alert_id=4, **EXERCISE)
+    store.caps.append(replace(cap_message(4), identifier="33040000000000_20260101000000_8"))
+
+
+EXERCISE = {"scope": "exercise/OPEN1:depth_to_water", "status": MessageStatus.EXERCISE, "confirmation": Confirmation.CONFIRMED}
 
 
 def cap_message(alert_id: int) -> CapMessage:
@@ -171,3 +177,6 @@ def add_alerts_to_database(container: Any) -> None:
             )
             if number == 1:
                 unit.add_cap(cap_message(stored.alert_id))
+    with container.alerts.transaction() as unit:
+        drill = unit.add_alert(alert(container, 4, "OPEN1", Level.RED, **EXERCISE))
+        unit.add_cap(replace(cap_message(drill.alert_id), identifier="33040000000000_20260101000000_8"))
