@@ -6,6 +6,8 @@ import importlib
 import sys
 from pathlib import Path
 
+from benchmarks.processes import end_in_order
+
 
 def main(names: list[str]) -> int:
     found = sorted(path.stem.removeprefix("bench_") for path in Path(__file__).parent.glob("bench_*.py"))
@@ -22,4 +24,5 @@ def main(names: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    end_in_order()
     sys.exit(main(sys.argv[1:]))

@@ -24,7 +24,7 @@ from pathlib import Path
 import psycopg
 
 from benchmarks.own_stack import ROOT, bench_stack
-from benchmarks.processes import start, stop
+from benchmarks.processes import end_in_order, start, stop
 from benchmarks.side_by_side import tell
 from domain.model import Datastream, ObservedProperty, Station, StationKind
 from service.bootstrap import Container
@@ -272,4 +272,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    end_in_order()
     sys.exit(main(sys.argv[1:]))
