@@ -127,7 +127,10 @@ class Replay:
         """Judge a rule that looks at the newest run of an analytic."""
         source = self.source_of(datastream) or datastream
         runs = {} if self._runs is None or source.datastream_id is None else self._runs.latest_runs(source.datastream_id)
-        context = Context(rule, now, station, datastream, source=source, runs={name: run.result for name, run in runs.items()})
+        results = {name: run.result for name, run in runs.items()}
+        context = Context(
+            rule, now, station, datastream, source=source, runs=results, limits=self._registers.limits(source, station)
+        )
         found = self.judged(context, read_seq)
         heard = self._registers.datastream_statuses([source.datastream_id]) if source.datastream_id is not None else {}
         last = next((status.last_time for status in heard.values()), None)

@@ -196,7 +196,8 @@ def evaluate(definition: Trend, context: Context) -> Evaluation:
 
 def _time_to_limit(definition: Trend, context: Context) -> Evaluation:
     result = context.runs.get("time_to_limit") or {}
-    nothing = Evaluation(Verdict.CANNOT_TELL, Level.NONE, context.now, unit=definition.unit, reason="no_forecast")
+    missing = "no_forecast" if context.limits else "no_limit"
+    nothing = Evaluation(Verdict.CANNOT_TELL, Level.NONE, context.now, unit=definition.unit, reason=missing)
     answers = {code: answer for code, answer in (result.get("limits") or {}).items() if isinstance(answer, Mapping)}
     dated = {code: _years_ahead(answer, context.now) for code, answer in answers.items()}
     known = {code: years for code, years in dated.items() if years is not None}

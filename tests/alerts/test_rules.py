@@ -13,6 +13,7 @@ from alerts.rules import RULES, Context, definition_of, parse_rule, rule_as_mapp
 from alerts.rules.context import Arrival
 from domain.alert import Level, Verdict
 from domain.errors import InputError
+from domain.licence import Limit
 from domain.model import Datastream, Derivation, Station, StationKind
 from domain.observation import NO_TIME
 from domain.ports import SeriesData
@@ -261,4 +262,6 @@ def test_time_to_limit_has_its_statuses(answer, verdict, level):
 
 
 def test_time_to_limit_without_a_forecast_cannot_be_told():
-    assert judge(AHEAD, Datastream("M", "x_rate_12mo", "mm/a"), []).reason == "no_forecast"
+    datastream, limit = Datastream("M", "x_rate_12mo", "mm/a"), Limit("target", "x", "mm", 100.0, "control")
+    assert judge(AHEAD, datastream, [], limits=[limit]).reason == "no_forecast"
+    assert judge(AHEAD, datastream, []).reason == "no_limit"
