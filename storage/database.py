@@ -15,7 +15,7 @@ import psycopg
 from psycopg import errors
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
-from domain.errors import ConfigurationError, ConflictError, UnavailableError
+from domain.errors import ConfigurationError, ConflictError, RequestError, UnavailableError
 
 Connection = psycopg.Connection[Any]
 
@@ -109,8 +109,19 @@ def _told_in_our_words() -> Iterator[None]:
         if "max_locks_per_transaction" in str(error):
             raise ConfigurationError("PostgreSQL has room for too few locks.", remedy=_LOCKS_REMEDY) from error
         raise UnavailableError(_first_line(error), where="database", remedy=_REMEDY) from error
+    except (psycopg.DataError, UnicodeEncodeError) as error:
+        if isinstance(error, psycopg.DataError) and not _is_beyond_us(error):
+            raise
+        raise RequestError(
+            f"a value is beyond what can be stored or looked for: {_first_line(error)}.", remedy="correct the code or the number"
+        ) from error
     except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed, TooManyRequests) as error:
         raise UnavailableError(_first_line(error), where="database", remedy=_REMEDY) from error
+
+
+def _is_beyond_us(error: psycopg.DataError) -> bool:
+    """Is it the caller's value: a number or a time out of range, or (found before the server was asked, so without a code) NUL?"""
+    return error.sqlstate is None or isinstance(error, errors.NumericValueOutOfRange | errors.DatetimeFieldOverflow)
 
 
 def _first_line(error: BaseException) -> str:

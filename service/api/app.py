@@ -15,7 +15,7 @@ from fastapi import Depends, FastAPI
 from service.api import problems, stream
 from service.api.listener import Listening
 from service.api.metrics import Metrics
-from service.api.middleware import BodyLimit, SecurityHeaders, Timing
+from service.api.middleware import BodyLimit, SecurityHeaders, Surprises, Timing
 from service.api.parameters import refuse_unknown
 from service.api.readiness import Readiness
 from service.api.routers import (
@@ -87,6 +87,7 @@ def create_app(container: Any, *, listen: bool = True) -> FastAPI:
         app.include_router(module.router)
     app.include_router(pages.router)
     problems.install(app)
+    app.add_middleware(Surprises)
     app.add_middleware(BodyLimit)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Timing, observe=metrics.observe)

@@ -124,19 +124,19 @@ AnyCaller = Annotated[Caller, Depends(current_caller)]
 
 
 class Require:
-    """A dependency: the caller, who has the permission, or an error."""
+    """A dependency: the caller, who has one of the permissions, or an error."""
 
-    def __init__(self, permission: Permission) -> None:
-        self.permission = permission
+    def __init__(self, *permissions: Permission) -> None:
+        self.permissions = permissions
 
     def __call__(self, caller: AnyCaller) -> Caller:
         """Return the caller, or raise 401 (nobody logged in) or 403 (the role may not)."""
-        if caller.may(self.permission):
+        if any(caller.may(permission) for permission in self.permissions):
             return caller
         if caller.anonymous:
             raise AuthenticationError("this needs a login.", remedy="log in with POST /api/v1/login")
         raise PermissionDeniedError(
-            f"the role {caller.role} may not {self.permission.value.replace('_', ' ')}.",
+            f"the role {caller.role} may not {self.permissions[0].value.replace('_', ' ')}.",
             remedy="ask an administrator for an account or a key with a fitting role",
         )
 
@@ -144,6 +144,8 @@ class Require:
 MayRead = Annotated[Caller, Depends(Require(Permission.READ))]
 MayReadRules = Annotated[Caller, Depends(Require(Permission.READ_RULES))]
 MayReadQuarantine = Annotated[Caller, Depends(Require(Permission.READ_QUARANTINE))]
+MayReadBatches = Annotated[Caller, Depends(Require(Permission.READ_BATCHES))]
+MayReadCatalogue = Annotated[Caller, Depends(Require(Permission.READ, Permission.READ_SHARED))]
 MayReadShared = Annotated[Caller, Depends(Require(Permission.READ_SHARED))]
 MayWriteObservations = Annotated[Caller, Depends(Require(Permission.WRITE_OBSERVATIONS))]
 MayWriteEvents = Annotated[Caller, Depends(Require(Permission.WRITE_EVENTS))]

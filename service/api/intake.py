@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from domain.errors import InputError
 from ingest.messages import Message
 from ingest.report import MessageReceipt
 
@@ -29,7 +30,10 @@ class Intake:
         """Return the body as a device would have sent it over MQTT: without the station, which is its topic."""
         inner = {name: value for name, value in self.body.items() if name != "station"}
         inner = inner["observations"] if set(inner) == {"observations"} else inner
-        return json.dumps(inner, ensure_ascii=False).encode()
+        try:
+            return json.dumps(inner, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise InputError("the body holds half of a surrogate pair.", remedy="send text that is valid Unicode") from error
 
 
 @dataclass(frozen=True, slots=True)

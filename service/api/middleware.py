@@ -1,10 +1,11 @@
-"""Plain ASGI middleware: security headers, a limit on bodies, and one timing a request.
+"""Plain ASGI middleware: security headers, a limit on bodies, one timing a request, and an answer to every surprise.
 
-Plain, because Starlette's own base class buffers streams and server-sent events pass through here. This file finishes with `Timing`.
+Plain, because Starlette's own base class buffers streams and server-sent events pass through here. This file finishes with `Surprises`.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 
@@ -12,7 +13,10 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.problems import TooLargeError, of_error
+from domain.errors import RequestError
+from service.api.problems import TooLargeError, internal_error, of_error
+
+log = logging.getLogger(__name__)
 
 BODY_LIMIT_BYTES = 16 * 1024 * 1024
 CONTENT_SECURITY_POLICY = (
@@ -123,3 +127,38 @@ class Timing:
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
             self.observe(route, scope["method"], status, time.perf_counter() - started)
+
+
+class Surprises:
+    """Answers what nobody expected with a problem (500), inside of the other middleware, so that this answer too has their headers.
+
+    Starlette's own handler of last resort stands outside of all middleware. A path or query that holds NUL (which neither file names
+    nor texts of PostgreSQL can) is refused here for all routes.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        if "\x00" in scope["path"] or b"%00" in scope["query_string"]:
+            error = RequestError("the address holds a NUL character.", remedy="correct the code or the parameter")
+            await of_error(error)(scope, receive, send)
+            return
+        started = False
+
+        async def send_noting_start(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_noting_start)
+        except Exception as error:
+            if started:
+                raise
+            log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
+            await internal_error(scope["path"])(scope, receive, send)

@@ -29,6 +29,7 @@ class Permission(StrEnum):
     READ_RESTRICTED = "read_restricted"
     READ_RULES = "read_rules"
     READ_QUARANTINE = "read_quarantine"
+    READ_BATCHES = "read_batches"
     READ_SHARED = "read_shared"
     WRITE_OBSERVATIONS = "write_observations"
     WRITE_EVENTS = "write_events"
@@ -53,7 +54,8 @@ PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
     ),
     Role.VIEWER: _READER,
     Role.SUPERVISOR: _INSIDER | {Permission.WRITE_EVENTS, Permission.ACKNOWLEDGE, Permission.CONFIRM},
-    Role.ANALYST: _INSIDER | {Permission.WRITE_OBSERVATIONS, Permission.WRITE_EVENTS, Permission.ACKNOWLEDGE},
+    Role.ANALYST: _INSIDER
+    | {Permission.READ_BATCHES, Permission.WRITE_OBSERVATIONS, Permission.WRITE_EVENTS, Permission.ACKNOWLEDGE},
     Role.ADMIN: _ALL,
     Role.PARTNER: frozenset({Permission.READ_SHARED}),
 }

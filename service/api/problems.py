@@ -154,9 +154,9 @@ def _on_http(request: Request, error: Exception) -> Response:
     )
 
 
-def _on_surprise(request: Request, error: Exception) -> Response:
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return problem(500, "internal", "Internal error", remedy="the server's log has the details", instance=request.url.path)
+def internal_error(instance: str) -> JSONResponse:
+    """Return the response for what nobody expected; it says nothing of the inside."""
+    return problem(500, "internal", "Internal error", remedy="the server's log has the details", instance=instance)
 
 
 def install(app: FastAPI) -> None:
@@ -164,4 +164,3 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(GroundWatchError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
-    app.add_exception_handler(Exception, _on_surprise)

@@ -29,29 +29,34 @@ class LoginThrottle:
         self._failures: OrderedDict[tuple[str, str], deque[datetime]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def check(self, name: str, address: str, now: datetime) -> None:
-        """Raise `TooManyRequestsError` while the name or the address has to wait."""
+    def attempt(self, name: str, address: str, now: datetime) -> None:
+        """Count an attempt as failed until it has succeeded, so that attempts made at the same time count as well.
+
+        Raises
+        ------
+        TooManyRequestsError
+            While the name or the address has to wait; such an attempt is not counted.
+        """
+        keys = (("name", name.lower()), ("address", address))
         with self._lock:
-            for key in (("name", name.lower()), ("address", address)):
+            for key in keys:
                 recent = self._recent(key, now)
                 if len(recent) >= self.limits[key[0]]:
                     wait = recent[0] + self.window - now
                     raise TooManyRequestsError("too many failed logins.", retry_after_s=max(1, int(wait.total_seconds()) + 1))
-
-    def failed(self, name: str, address: str, now: datetime) -> None:
-        """Count a failure."""
-        with self._lock:
-            for key in (("name", name.lower()), ("address", address)):
-                self._recent(key, now)
+            for key in keys:
                 self._failures.setdefault(key, deque()).append(now)
                 self._failures.move_to_end(key)
             while len(self._failures) > 10_000:
                 self._failures.popitem(last=False)
 
-    def succeeded(self, name: str) -> None:
-        """Forget the failures of a name; those of the address stay."""
+    def succeeded(self, name: str, address: str) -> None:
+        """Forget the failures of a name; those of the address stay, but for the attempt that succeeded."""
         with self._lock:
             self._failures.pop(("name", name.lower()), None)
+            of_address = self._failures.get(("address", address))
+            if of_address:
+                of_address.pop()
 
     def _recent(self, key: tuple[str, str], now: datetime) -> deque[datetime]:
         times = self._failures.get(key)

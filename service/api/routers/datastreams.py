@@ -16,6 +16,7 @@ from service.api.lookup import container_of, may_see, readable_datastream, visib
 from service.api.parameters import DEFAULT, After, Limit, decode_cursor, encode_cursor, listing, next_url
 from service.api.reading import scale_for
 from service.api.times import plain, stamp
+from service.sharing.disclosure import HeightView
 
 router = APIRouter(prefix="/api/v1", tags=["datastreams"])
 
@@ -83,19 +84,28 @@ def show_results(
         for item in container.registers.list_datastreams(station=found.station.code, derived=True, limit=10_000)
         if item.derivation is not None and item.derivation.source_datastream_id == found.key
     ]
+    # The fitted parameters and the limits of an absolute height tell it, whatever the observations are relative to.
+    is_told = found.heights is HeightView.AS_STORED
+    roles = results_by_role(runs, found.datastream.unit)
+    limits = container.registers.limits(found.datastream, found.station) if is_told else []
     body = {
         "datastream": found.datastream.code,
         "unit": found.datastream.unit,
-        **results_by_role(runs, found.datastream.unit),
-        "runs": [_run_json(method, run) for method, run in sorted(runs.items())],
-        "limits": [_limit_json(limit) for limit in container.registers.limits(found.datastream, found.station)],
+        **(roles if is_told else _without_levels(roles)),
+        "runs": [_run_json(method, run, is_told=is_told) for method, run in sorted(runs.items())],
+        "limits": [_limit_json(limit) for limit in limits],
         "derived": derived,
         "curve": curve_of(runs, scale, points=points, horizon_a=horizon_a),
     }
     return JSONResponse(plain(body))
 
 
-def _run_json(method: str, run: Any) -> dict[str, Any]:
+def _without_levels(roles: dict[str, Any]) -> dict[str, Any]:
+    forecast = roles["forecast"]
+    return {**roles, "forecast": None if forecast is None else {**forecast, "limits": {}}}
+
+
+def _run_json(method: str, run: Any, *, is_told: bool) -> dict[str, Any]:
     return {
         "method": method,
         "version": run.version,
@@ -103,7 +113,7 @@ def _run_json(method: str, run: Any) -> dict[str, Any]:
         "window_start": stamp(run.window_start),
         "window_end": stamp(run.window_end),
         "status": run.status,
-        "result": dict(run.result),
+        "result": dict(run.result) if is_told else None,
         "input_digest": run.input_digest,
         "read_seq": run.read_seq,
         "recorded_at": stamp(run.recorded_at),

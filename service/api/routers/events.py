@@ -8,7 +8,7 @@ from fastapi import APIRouter, Body, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from domain.errors import NotFoundError, RequestError
+from domain.errors import NotFoundError, PermissionDeniedError, RequestError
 from domain.model import EventEffect, EventKind, StationEvent
 from service.api.callers import MayRead, MayWriteEvents
 from service.api.lookup import container_of, visible_datastream, visible_station
@@ -71,10 +71,17 @@ def add_event(request: Request, caller: MayWriteEvents, event: Annotated[NewEven
 
 @router.delete("/events/{event_id}", status_code=204, summary="Withdraw an event")
 def withdraw_event(request: Request, caller: MayWriteEvents, event_id: int) -> Response:
-    """Withdraw an event: it stays in the log's history and no analysis reads it any more."""
+    """Withdraw an event: it stays in the log's history and no analysis reads it any more.
+
+    Whoever is held to their own stations withdraws what they wrote themselves, never what a supervisor noted about them.
+    """
     container = container_of(request)
     event = container.registers.event(event_id)
     if event is None or not caller.audience.sees(container.registers.station(event.station)):
         raise NotFoundError(f"there is no event {event_id}.", where="event_id", remedy="list the events of its station")
+    if caller.stations is not None and event.author != caller.actor:
+        raise PermissionDeniedError(
+            "this event was written by somebody else.", where="event_id", remedy="ask a supervisor or an analyst to withdraw it"
+        )
     container.registers.withdraw_event(event_id, caller.actor)
     return Response(status_code=204)

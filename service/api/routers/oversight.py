@@ -1,4 +1,4 @@
-"""What needs a person's eye beside alerts: findings, silent datastreams, quarantine. This file finishes with `list_quarantine`."""
+"""What needs a person's eye beside alerts: findings, silent datastreams, quarantine, batches. This file finishes with `list_batches`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
 from domain.finding import FindingKind
-from service.api.callers import MayRead, MayReadQuarantine
+from service.api.access_log import note_restricted_read
+from service.api.callers import MayRead, MayReadBatches, MayReadQuarantine
 from service.api.listings import every_datastream, every_station, statuses_of
 from service.api.lookup import container_of, may_see, readable_datastream, visible_station
 from service.api.parameters import (
@@ -25,6 +26,7 @@ from service.api.parameters import (
 )
 from service.api.silence import expected_by, is_silent
 from service.api.times import number, plain, stamp
+from service.sharing.disclosure import HeightView, height_view
 
 router = APIRouter(prefix="/api/v1", tags=["oversight"])
 
@@ -58,6 +60,8 @@ def list_findings(
         more = len(rows) > limit
         place = rows[-1].finding_id if rows else place
     page = items[:limit]
+    read = {container.registers.datastream(item["datastream"]).station for item in page}
+    note_restricted_read(container, caller, "list findings", [container.registers.station(code) for code in sorted(read)])
     following = next_url(request, after=encode_cursor(str(page[-1]["id"]))) if len(items) > limit else None
     return JSONResponse(plain(listing(page, following)))
 
@@ -66,6 +70,10 @@ def _finding_json(container: Any, caller: Any, row: Any, station: str | None, ki
     found = container.registers.datastream_by_id(row.datastream_id)
     owner = None if found is None else container.registers.station(found.station)
     if found is None or owner is None or not may_see(caller, owner, found):
+        return None
+    precise = caller.sees_precisely(owner)
+    view = HeightView.AS_STORED if precise else height_view(owner, found, container.registers.observed_property(found.property_code))
+    if view is HeightView.HIDDEN:
         return None
     if (station is not None and owner.code != station) or (kind is not None and row.kind != kind):
         return None
@@ -80,7 +88,7 @@ def _finding_json(container: Any, caller: Any, row: Any, station: str | None, ki
         "score": number(row.score),
         "unit": row.unit,
         "source": row.source,
-        "parameters": dict(row.parameters),
+        "parameters": dict(row.parameters) if view is HeightView.AS_STORED else {},
     }
 
 
@@ -156,3 +164,32 @@ def list_quarantine(
     ]
     following = next_url(request, after=encode_cursor(str(items[-1]["id"]))) if len(found) > limit else None
     return listing(items, following)
+
+
+@router.get("/batches", summary="Where observations came from: one entry a commit", response_class=JSONResponse)
+def list_batches(request: Request, caller: MayReadBatches, limit: Limit = DEFAULT, after: After = None) -> JSONResponse:
+    """Give ingest batches with source, digest of the bytes and counts, newest first."""
+    rows = container_of(request).observations.batches(decode_number(after), limit + 1)
+    items = [
+        {
+            "id": row.id,
+            "source_kind": row.source_kind,
+            "source": row.source,
+            "device": row.device,
+            "actor": row.actor,
+            "format": row.format,
+            "profile": row.profile,
+            "sha256": row.sha256,
+            "parameters": dict(row.parameters),
+            "received_at": row.received_at,
+            "committed_at": row.committed_at,
+            "accepted": row.accepted,
+            "duplicate": row.duplicate,
+            "corrected": row.corrected,
+            "rejected": row.rejected,
+            "ledger_seq": row.ledger_seq,
+        }
+        for row in rows[:limit]
+    ]
+    following = next_url(request, after=encode_cursor(str(items[-1]["id"]))) if len(rows) > limit else None
+    return JSONResponse(plain(listing(items, following)))

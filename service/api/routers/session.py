@@ -38,14 +38,13 @@ def login(request: Request, credentials: Annotated[Credentials, Body()]) -> dict
     now = container.clock()
     address = request.client.host if request.client else "unknown"
     throttle = request.app.state.throttle
-    throttle.check(credentials.name, address, now)
+    throttle.attempt(credentials.name, address, now)
     account = container.access.account(credentials.name)
     usable = account is not None and account.enabled
     if not verify_password(credentials.password, account.password_hash if usable else None):
-        throttle.failed(credentials.name, address, now)
         container.access.audit_append("anonymous", "login failed", credentials.name, {"address": address})
         raise AuthenticationError("name or password are not right.", remedy="try again, or ask an administrator")
-    throttle.succeeded(credentials.name)
+    throttle.succeeded(credentials.name, address)
     token = new_token()
     expires_at = now + timedelta(hours=container.settings.session_hours)
     container.access.add_key(
