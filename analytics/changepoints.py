@@ -22,7 +22,7 @@ from analytics.sampling import Floats
 
 @dataclass(frozen=True)
 class ChangePointSettings:
-    """The one default setting.
+    """The one default setting, chosen on simulations (`benchmarks/bench_analytics.py --change-points`).
 
     Attributes
     ----------
@@ -32,11 +32,14 @@ class ChangePointSettings:
         Most change points of a series.
     blocks : int
         Longer series are searched on so many block medians.
+    penalty : float
+        What a change must gain, in units of the modified BIC of mean and variance (4 ln n).
     """
 
     minimum_length: int = 5
     most: int = 5
     blocks: int = 2000
+    penalty: float = 1.25
 
 
 @dataclass(frozen=True)
@@ -120,8 +123,7 @@ def detect_change_points(values: Floats, settings: ChangePointSettings | None = 
 
 def _segment(standard: Floats, settings: ChangePointSettings) -> list[tuple[int, float]]:
     """Greedy splits of the segment that gains most, then dropping what the autocorrelation explains."""
-    # One and a half times the modified BIC of mean and variance: changes that a person acts upon.
-    penalty = 6.0 * np.log(standard.size)
+    penalty = settings.penalty * 4.0 * np.log(standard.size)
     segments = [(0, standard.size)]
     found: list[tuple[int, float]] = []
     while len(found) < settings.most:

@@ -23,7 +23,7 @@ from domain.quality import Quality
 
 __all__ = ["VelocityParameters", "describe", "newest_count", "outcome", "prepare", "run"]
 
-NAME, VERSION = "velocity", "1"
+NAME, VERSION = "velocity", "2"
 DISAGREEMENT_SHARE = 0.25
 """A mark whose rate changes has a mean and a median rate that differ a little; that alone is no finding."""
 

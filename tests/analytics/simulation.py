@@ -50,6 +50,58 @@ def well_level(seed: int, n: int) -> Floats:
     return 20.0 + 6.0 * np.exp(-t / 30.0) + 0.5 * np.cos(2 * np.pi * (t - 0.6)) + smooth
 
 
+def stepped_series(seed: int) -> tuple[Floats, list[int]]:
+    """A bare series with known change points, for choosing the change-point settings.
+
+    50 to 1000 samples (log-uniform); none to four changes at least five samples and a thirtieth of the series apart;
+    each moves the level by 0.7 to 8 sigma (log-uniform, either sign), one in four changes the spread by a factor of
+    0.3 to 3 instead; noise normal or, one time in five, Student-t with four degrees of freedom, one time in two
+    autocorrelated with a coefficient of up to 0.8; one time in five a straight trend of up to two sigma in all.
+    """
+    rng = np.random.default_rng(seed)
+    n = int(np.exp(rng.uniform(np.log(50), np.log(1000))))
+    apart = max(5, n // 30)
+    cuts: list[int] = []
+    for at in rng.integers(apart, n - apart, int(rng.choice(5, p=[0.2, 0.25, 0.25, 0.2, 0.1]))):
+        if all(abs(int(at) - other) >= apart for other in cuts):
+            cuts.append(int(at))
+    noise = rng.standard_t(4, n) / np.sqrt(2.0) if rng.random() < 0.2 else rng.normal(size=n)
+    if rng.random() < 0.5:
+        rho = float(rng.uniform(0.0, 0.8))
+        for i in range(1, n):
+            noise[i] = rho * noise[i - 1] + np.sqrt(1.0 - rho**2) * noise[i]
+    level, spread = np.zeros(n), np.ones(n)
+    for cut in cuts:
+        if rng.random() < 0.25:
+            spread[cut:] *= np.exp(rng.uniform(np.log(0.3), np.log(3.0)))
+        else:
+            level[cut:] += float(rng.choice([-1.0, 1.0])) * np.exp(rng.uniform(np.log(0.7), np.log(8.0)))
+    if rng.random() < 0.2:
+        level += np.linspace(0.0, float(rng.uniform(0.0, 2.0)), n)
+    return level + spread * noise, sorted(cuts)
+
+
+def f1_score(annotations: dict[str, list[int]], found: list[int], margin: int = 5) -> float:
+    """F1 of the Turing benchmark: several annotators, index 0 always a change point."""
+    everyone = {name: set(points) | {0} for name, points in annotations.items()}
+    points = set(found) | {0}
+    union: set[int] = set().union(*everyone.values())
+    precision = len(_matched(union, points, margin)) / len(points)
+    recall = float(np.mean([len(_matched(truth, points, margin)) / len(truth) for truth in everyone.values()]))
+    return 2.0 * precision * recall / (precision + recall)
+
+
+def _matched(truths: set[int], found: set[int], margin: int) -> set[int]:
+    """Truths with a found point of their own within the margin."""
+    left, matched = set(found), set()
+    for truth in truths:
+        near = sorted((abs(truth - point), point) for point in left if abs(truth - point) <= margin)
+        if near:
+            matched.add(truth)
+            left.remove(near[0][1])
+    return matched
+
+
 def read_tenv3(path: Path) -> tuple[Floats, Times, dict[str, Floats]]:
     """Decimal years as printed, days, and the three components in mm from the first epoch."""
     rows = [line.split() for line in path.read_text().splitlines()[1:] if line.strip()]
