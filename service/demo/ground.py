@@ -13,8 +13,6 @@ import numpy as np
 from service.demo.noise import Array, autoregressive, first_order
 
 YEAR_D = 365.25
-AQUIFER_LAG_D = 15.0
-"""A confined aquifer answers the weather of its recharge area smoothly: first-order lag."""
 BAROMETRIC_M = 0.018
 """A confined well answers 4 hPa of passing weather with about half of its 4 cm of water (barometric efficiency)."""
 M2_PERIOD_H = 12.4206
@@ -55,8 +53,8 @@ class LayerModel:
     name
         Channel of the extensometer, L1 (shallow) to L4 (deep).
     residual_mm, residual_a
-        Compression still to come on the first day, and its time constant: centuries, because fifteen years after the ban the primary
-        consolidation is over and creep (secondary compression) of the thick clays remains, nearly linear over ten years.
+        Compression still to come on the first day, and its time constant: decades, as slow drainage of thick clays has it after the
+        pumping ban, so that the rate falls visibly within ten years.
     elastic_mm_per_m, lag_d
         Elastic skeletal storage (mm of shortening per m of drawdown) and Terzaghi's lag of the layer.
     """
@@ -72,7 +70,7 @@ def depth_to_water_m(model: HeadModel, days: Array, first_day_of_year: float, rn
     """Return the daily depth to water without tide, shape of `days` (days since the first)."""
     recovery = model.deficit_m * np.exp(-days / (model.recovery_a * YEAR_D))
     season = model.seasonal_m * np.cos(2.0 * np.pi * (days + first_day_of_year - model.peak_d) / YEAR_D)
-    weather = first_order(autoregressive(len(days), model.weather_m, 45.0, rng), 1.0, AQUIFER_LAG_D)
+    weather = autoregressive(len(days), model.weather_m, 45.0, rng)
     barometric = autoregressive(len(days), BAROMETRIC_M, 3.0, rng)
     return np.asarray(model.final_m + recovery + season + weather + barometric)
 

@@ -26,8 +26,8 @@ HOURLY_WELL_DENSE_D = 120.0
 GEOTHERMAL_HISTORY_D, GEOTHERMAL_DENSE_D = 1826.0, 60.0
 UP_WHITE_MM, UP_FLICKER = 3.0, 12.0
 HORIZONTAL_WHITE_MM, HORIZONTAL_FLICKER = 1.0, 3.0
-LEVEL_NOISE_M = 0.01
-"""Level probes and tapes: 1 cm."""
+LEVEL_NOISE_M = 0.004
+"""Submersible pressure probes: 4 mm."""
 STICK_SLIP_MM = 0.03
 ACCIDENTAL_MM_PER_ROOT_KM = 1.0
 """Class II levelling, accidental error (GB/T 12897)."""

@@ -124,7 +124,7 @@ def _plant_gnss(planter: _Planter) -> None:
 def _plant_wells(planter: _Planter) -> None:
     stations = [code for code in planter.stations(StationKind.OBSERVATION_WELL, 11) if not _is_tidal(planter, code)]
     for station in stations[:2]:
-        size = planter.sign() * float(planter.rng.uniform(3.0, 4.5))
+        size = planter.sign() * float(planter.rng.uniform(2.0, 3.5))
         planter.step(f"{station}:depth_to_water", planter.day(station), size, logged=False)
     logged = stations[2]
     day = planter.day(logged)

@@ -115,7 +115,7 @@ def _balanced_layers(
     """Share the residual consolidation among the layers so that the surface has the drawn mean rate over the record."""
     days = grid[:record_days]
     shares = rng.dirichlet([9.0, 4.0, 6.0, 3.0])
-    constants = rng.uniform(200.0, 400.0, len(LAYERS))
+    constants = rng.uniform(10.0, 40.0, len(LAYERS))
     lags = rng.uniform(10.0, 60.0, len(LAYERS))
     elastic = np.array(ELASTIC_MM_PER_M) * rng.uniform(0.8, 1.25, len(LAYERS))
     rebound = sum(
