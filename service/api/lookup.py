@@ -5,6 +5,7 @@ This file finishes with `readable_datastream`.
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +30,7 @@ def node_code(container: Any) -> str:
 
 def visible_station(container: Any, caller: Caller, code: str) -> Station:
     """Return the station, or `NotFoundError` when it does not exist for this caller."""
-    station: Station | None = container.registers.station(code)
+    station: Station | None = container.registers.station(unicodedata.normalize("NFC", code))
     if station is None or not caller.audience.sees(station):
         raise NotFoundError(f"there is no station {code!r}.", where="station", remedy="the codes are listed at /api/v1/stations")
     return station
@@ -58,7 +59,7 @@ class Readable:
 
 def visible_datastream(container: Any, caller: Caller, code: str) -> Readable:
     """Return the datastream with what belongs to it, or `NotFoundError` when it does not exist for this caller."""
-    datastream: Datastream | None = container.registers.datastream(code)
+    datastream: Datastream | None = container.registers.datastream(unicodedata.normalize("NFC", code))
     station = container.registers.station(datastream.station) if datastream is not None else None
     if datastream is None or station is None or not may_see(caller, station, datastream):
         raise NotFoundError(

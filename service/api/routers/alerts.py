@@ -237,6 +237,10 @@ def show_cap(
     """Give the CAP 1.2 XML of an alert as it was issued."""
     container = container_of(request)
     alert = _find(container, caller, key)
+    if _as_seen(container, caller, alert, _station_of(container, alert), _datastream_of(container, alert)) is not alert:
+        raise PermissionDeniedError(
+            "the message tells absolute heights, which are not disclosed.", where="id", remedy="read the alert itself"
+        )
     messages = [item for item in container.alerts.cap_messages(alert.alert_id) if message in {None, item.identifier}]
     if not messages:
         raise NotFoundError(

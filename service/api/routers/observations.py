@@ -183,7 +183,7 @@ def add_observations(
             **answer,
         )
     if idempotency_key is not None:
-        container.access.remember(idempotency_key, caller.actor, digest, answer)
+        container.access.remember(idempotency_key, _owner(caller), digest, answer)
     return JSONResponse(answer, status_code=201)
 
 
@@ -192,12 +192,17 @@ def _register_code(container: Any, code: str) -> str:
     return code if station is None else str(station.code)
 
 
+def _owner(caller: Caller) -> str:
+    """Return whose Idempotency-Keys these are: an account's over all its sessions, else those of this very key."""
+    return caller.actor if caller.account_id is not None else f"key {caller.key_id}"
+
+
 def _remembered(container: Any, caller: Caller, key: str | None, digest: str) -> dict[str, Any] | None:
     if key is None:
         return None
     if not key.strip():
         raise RequestError("the Idempotency-Key is empty.", where="Idempotency-Key", remedy="send a UUID, or leave it out")
-    found = container.access.idempotent(key, caller.actor)
+    found = container.access.idempotent(key, _owner(caller))
     if found is None:
         return None
     request_sha256, response = found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 
 from analytics import AnalysisSettings, Samples, analyse_datastream
+from domain.alert import Level
 from domain.model import EventKind, StationEvent
 from service.api.problems import TooManyRequestsError
 from service.api.throttle import LoginThrottle
 from tests.service.api.client import TestClient
 from tests.service.api.conftest import bearer
 from tests.service.api.fakes import NOW, FakeContainer
+from tests.service.api.world import alert, cap_message
 
 V1 = "/api/v1"
 
@@ -120,3 +122,12 @@ def test_a_partner_finds_in_the_catalogue_what_its_agreement_covers(client: Test
         container.access.upsert_partner("310000", "上海市", "Shanghai", agreement, "test", True)
         assert set(datasets(client, "partner")) == expected
     assert client.get(f"{V1}/catalogue", headers=bearer("device")).status_code == 403
+
+
+def test_a_cap_message_of_hidden_heights_is_for_those_with_the_right(client: TestClient, container: FakeContainer) -> None:
+    store = container.alerts
+    store.records[2] = alert(container, 2, "ROUND1", Level.RED, alert_id=2, datastream="ROUND1:height", scope="ROUND1:height")
+    store.caps.append(replace(cap_message(2), identifier="of heights"))
+    assert client.get(f"{V1}/alerts/2.cap", headers=bearer("supervisor")).status_code == 200
+    assert client.get(f"{V1}/alerts/2.cap", headers=bearer("viewer")).status_code == 403
+    assert client.get(f"{V1}/alerts/1.cap", headers=bearer("viewer")).status_code == 200
