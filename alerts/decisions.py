@@ -63,11 +63,11 @@ class Decisions:
             return stored
 
     def confirm(self, alert: int | str, who: str, note: str | None, now: datetime) -> AlertRecord:
-        """Confirm an alert as it stands: what waited for a person goes out. ConflictError where nothing waits."""
+        """Confirm an alert as it stands: what waited for a person goes out. ConflictError once it is over or rejected."""
         return self._decide(alert, who, note, now, Confirmation.CONFIRMED)
 
     def reject(self, alert: int | str, who: str, note: str | None, now: datetime) -> AlertRecord:
-        """Call an alert false: it is resolved, and cancelled where it was issued. ConflictError where nothing waits."""
+        """Call an alert false: it is resolved, and cancelled where it was issued. ConflictError once it is over."""
         return self._decide(alert, who, note, now, Confirmation.REJECTED)
 
     def _decide(self, alert: int | str, who: str, note: str | None, now: datetime, decision: Confirmation) -> AlertRecord:
@@ -78,7 +78,7 @@ class Decisions:
             if current.confirmation is decision:
                 return current
             if not _decidable(current, decision):
-                raise ConflictError(f"alert {current.identifier} waits for nobody's decision.", remedy="reload the alert")
+                raise ConflictError(f"alert {current.identifier} cannot be decided any more.", remedy="reload the alert")
             about = self._about_alert(current)
             episode = episode_from_json(current.evidence["episode"])
             name = "confirmed_level" if decision is Confirmation.CONFIRMED else "rejected_level"
@@ -172,7 +172,9 @@ class Decisions:
 
 
 def _decidable(alert: AlertRecord, decision: Confirmation) -> bool:
-    """A confirmation must be awaited; calling an alert false is possible as long as it goes on."""
+    """What waits can be decided; what fires without having to wait can be confirmed too, so that it may leave the house, or rejected."""
     if alert.state is AlertState.RESOLVED or is_history(alert):
         return False
-    return alert.confirmation is Confirmation.AWAITED or (decision is Confirmation.REJECTED and alert.state is AlertState.FIRING)
+    if alert.confirmation is Confirmation.AWAITED:
+        return True
+    return alert.state is AlertState.FIRING and (decision is Confirmation.REJECTED or alert.confirmation is Confirmation.NOT_NEEDED)

@@ -1,8 +1,8 @@
 """Changes for a partner: the ledger's entries turned into what the agreement covers, and nothing else.
 
-Positions are rounded, absolute heights hidden or relative, restricted stations left out. Only alerts that a person confirmed (or that
-need nobody) leave the house; exercises and instrument alarms never do. Every number comes with unit, sign, datum, method and version.
-This file finishes with `PartnerFeed`.
+Positions are rounded, absolute heights hidden or relative, restricted stations left out. Only alerts that a person confirmed leave the
+house; exercises and instrument alarms never do. Every number comes with unit, sign, datum, method and version. This file finishes with
+`PartnerFeed`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from service.sharing.agreement import Agreement
 from service.sharing.disclosure import HeightView, coarse, height_view
 from storage.analyses import FindingRow
 from storage.sharing import Change, ChangePage
-
-_MAY_LEAVE = {Confirmation.CONFIRMED, Confirmation.NOT_NEEDED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +127,15 @@ class PartnerFeed:
             self._scales[key] = Scale(shared.datastream.unit, shared.datastream.unit, shift)
         return self._scales[key]
 
+    def _was_confirmed(self, alert: AlertRecord) -> bool:
+        """Did a person let it out? One that was rejected after that is still told, as its cancellation."""
+        if alert.confirmation is Confirmation.CONFIRMED:
+            return True
+        return any(step.kind == Confirmation.CONFIRMED.value for step in self.container.alerts.transitions(alert.alert_id or 0))
+
     def _alert(self, head: dict[str, Any], identifier: str) -> Iterator[dict[str, Any]]:
         alert: AlertRecord | None = self.container.alerts.find_alert(identifier)
-        if alert is None or alert.state is AlertState.PENDING or alert.confirmation not in _MAY_LEAVE or alert.station is None:
+        if alert is None or alert.state is AlertState.PENDING or alert.station is None or not self._was_confirmed(alert):
             return
         if alert.status is not MessageStatus.ACTUAL or _is_instrument_alarm(self.container, alert):
             return

@@ -98,6 +98,20 @@ class City:
     def decide(self, identifier: str, decision: str) -> Any:
         return self.ask("POST", f"/alerts/{identifier}/confirmation", {"decision": decision, "note": "levelling"})
 
+    def feed(self) -> str:
+        """All that a partner is told, from the beginning."""
+        if self.container.access.partner("310000") is None:
+            agreement = {"datasets": ["stations", "datastreams", "observations", "findings", "alerts"], "disclosure": "rounded"}
+            self.container.access.upsert_partner("310000", "上海", "Shanghai", agreement, "test")
+            self.container.access.add_key(digest_of(TOKENS["partner"]), "gw_test", "partner", partner="310000")
+        text, cursor = "", None
+        while True:
+            page = self.ask("GET", "/shared/changes?limit=1000" + (f"&cursor={cursor}" if cursor else ""), role="partner")
+            text += json.dumps(page["items"])
+            if not page["items"]:
+                return text
+            cursor = page["cursor"]
+
     def told(self, who: str, identifier: str) -> list[dict[str, Any]]:
         """What a receiver was sent of an alert, after the outbox was worked through twice."""
         for _ in range(2):
@@ -183,3 +197,16 @@ def test_what_was_confirmed_and_then_found_false_is_cancelled_with_its_reference
     assert cap(cancel, "references") == f"{alert['sender']},{alert['identifier']},{cap(alert, 'sent')}"
     assert kinds(city.told("bureau", identifier)) == ["Alert", "Cancel"]
     city.ask("POST", f"/alerts/{identifier}/confirmation", {"decision": "confirmed"}, status=409)
+
+
+def test_an_alert_that_need_not_wait_reaches_partners_only_after_a_person_confirmed_it(city: City) -> None:
+    city.container.alerts.save_receiver(
+        Receiver("bureau", "webhook", {"url": "http://127.0.0.1:9/"}, outside=True, enabled=False)
+    )
+    identifier = city.subsides(6.0)
+    assert city.ask("GET", f"/alerts/{identifier}")["confirmation"] == "not_needed"
+    assert identifier not in city.feed()
+    assert city.decide(identifier, "confirmed")["confirmation"] == "confirmed"
+    assert identifier in city.feed()
+    assert city.decide(identifier, "rejected")["confirmation"] == "rejected"
+    assert identifier in city.feed(), "a partner that was told must learn of the cancellation"

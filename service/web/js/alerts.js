@@ -199,7 +199,8 @@ function actions(alert, { onStation, onChanged }) {
   const buttons = [];
   const press = (label, kind, run) => h("button", { type: "button", class: kind, on: { click: run } }, label);
   if (!alert.acknowledged_at) buttons.push(press(t("acknowledge"), "primary act-acknowledge", () => acknowledge(alert, onChanged)));
-  if (alert.confirmation === "awaited") {
+  const undecided = alert.confirmation === "awaited" || (alert.confirmation === "not_needed" && alert.state === "firing");
+  if (undecided) {
     buttons.push(press(t("confirm"), "act-confirm", () => decide(alert, "confirmed", onChanged)));
     buttons.push(press(t("reject"), "act-reject", () => decide(alert, "rejected", onChanged)));
   }
