@@ -177,4 +177,6 @@ def _decidable(alert: AlertRecord, decision: Confirmation) -> bool:
         return False
     if alert.confirmation is Confirmation.AWAITED:
         return True
-    return alert.state is AlertState.FIRING and (decision is Confirmation.REJECTED or alert.confirmation is Confirmation.NOT_NEEDED)
+    return alert.state is AlertState.FIRING and (
+        decision is Confirmation.REJECTED or alert.confirmation is Confirmation.NOT_NEEDED
+    )

@@ -166,7 +166,12 @@ class AccessRepository:
     ) -> int:
         """Insert or replace a partner with its agreement; return its id."""
         parameters = {
-            "code": code, "name_zh": name_zh, "name_en": name_en, "agreement": jsonb(agreement), "source": source, "enabled": enabled
+            "code": code,
+            "name_zh": name_zh,
+            "name_en": name_en,
+            "agreement": jsonb(agreement),
+            "source": source,
+            "enabled": enabled,
         }
         with self._database.transaction() as connection, refusals_are_conflicts(f"partner {code}"):
             return _number(connection, SQL.upsert_partner, parameters) or 0

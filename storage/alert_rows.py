@@ -23,16 +23,23 @@ from storage.json_values import jsonb
 Row = Mapping[str, Any]
 
 _ALERT: Mapping[str, Callable[[Any], Any]] = {
-    "state": AlertState, "level": Level, "peak_level": Level, "verdict": Verdict, "confirmation": Confirmation,
+    "state": AlertState,
+    "level": Level,
+    "peak_level": Level,
+    "verdict": Verdict,
+    "confirmation": Confirmation,
     "status": MessageStatus,
 }
-_TRANSITION: Mapping[str, Callable[[Any], Any]] = {"to_state": AlertState, "from_state": AlertState, "from_level": Level, "to_level": Level}
+_TRANSITION: Mapping[str, Callable[[Any], Any]] = {
+    "to_state": AlertState,
+    "from_state": AlertState,
+    "from_level": Level,
+    "to_level": Level,
+}
 
 
 def _typed(row: Row, kinds: Mapping[str, Callable[[Any], Any]]) -> dict[str, Any]:
-    return {
-        name: kinds[name](value) if name in kinds and value is not None else value for name, value in row.items()
-    }
+    return {name: kinds[name](value) if name in kinds and value is not None else value for name, value in row.items()}
 
 
 def to_alert(row: Row) -> AlertRecord:

@@ -153,7 +153,9 @@ class AnalysisRepository:
             if gone:
                 connection.execute(SQL.supersede_findings, {"run_id": run_id, "ids": gone})
             for finding in fresh:
-                connection.execute(SQL.insert_finding, _finding_parameters(finding) | {"run_id": run_id, "datastream_id": source_id})
+                connection.execute(
+                    SQL.insert_finding, _finding_parameters(finding) | {"run_id": run_id, "datastream_id": source_id}
+                )
 
     def latest_runs(self, datastream_id: int) -> dict[str, RunRow]:
         """Return the newest run of each method on a datastream, by method."""

@@ -135,7 +135,8 @@ def _only_migrator(url: str) -> Iterator[psycopg.Connection[Any]]:
 def _check_server(connection: psycopg.Connection[Any]) -> None:
     if connection.info.server_version < OLDEST_POSTGRESQL:
         raise ConfigurationError(
-            f"PostgreSQL {connection.info.server_version // 10000} is too old.", remedy="use PostgreSQL 16 or newer with TimescaleDB"
+            f"PostgreSQL {connection.info.server_version // 10000} is too old.",
+            remedy="use PostgreSQL 16 or newer with TimescaleDB",
         )
     row = connection.execute(SQL.timescaledb_is_available).fetchone()
     if row is None or not row[0]:

@@ -54,7 +54,9 @@ class FileStore:
         try:
             packed = path.read_bytes()
         except FileNotFoundError:
-            raise NotFoundError(f"the raw file {sha256} is not there.", where=str(path), remedy="restore it from a backup") from None
+            raise NotFoundError(
+                f"the raw file {sha256} is not there.", where=str(path), remedy="restore it from a backup"
+            ) from None
         try:
             body = gzip.decompress(packed)
         except (OSError, EOFError) as error:

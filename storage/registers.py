@@ -103,7 +103,11 @@ class RegisterRepository:
     ) -> list[Datastream]:
         """Return datastreams with a code after `after`, by code; `derived` None = both kinds."""
         parameters = {
-            "station": station, "property_code": property_code, "after": after or "", "limit": limit, "derived": derived
+            "station": station,
+            "property_code": property_code,
+            "after": after or "",
+            "limit": limit,
+            "derived": derived,
         }
         return self._all(SQL.list_datastreams, parameters, to_datastream)
 
@@ -219,7 +223,10 @@ class RegisterRepository:
         if self.station(datastream.station) is None:
             raise _no_station(datastream.station)
         if self.observed_property(datastream.property_code) is None:
-            raise NotFoundError(f"there is no observed property {datastream.property_code}.", remedy="add it to properties.yaml")
+            raise NotFoundError(
+                f"there is no observed property {datastream.property_code}.",
+                remedy="add it to observed_properties.yaml of the node",
+            )
         if datastream.sensor and datastream.sensor not in {sensor.code for sensor in self.sensors(datastream.station)}:
             raise NotFoundError(f"station {datastream.station} has no sensor {datastream.sensor}.", remedy="add the sensor first")
 

@@ -62,7 +62,9 @@ def _store_buckets(connection: Connection, items: Sequence[WorkItem], zone: str)
             connection.execute(statement, parameters)
 
 
-def join_spans(spans: Sequence[tuple[datetime, datetime]], gap: timedelta = timedelta(days=366)) -> list[tuple[datetime, datetime]]:
+def join_spans(
+    spans: Sequence[tuple[datetime, datetime]], gap: timedelta = timedelta(days=366)
+) -> list[tuple[datetime, datetime]]:
     """Join spans that overlap or lie less than `gap` apart, so that an aggregate is refreshed once for all of them."""
     joined: list[tuple[datetime, datetime]] = []
     for start, end in sorted(spans):

@@ -171,9 +171,7 @@ def _told_of_entry(connection: Connection, seq: int, kind: str, reference: str, 
             findings = tuple(cursor.execute(SQL.findings_of, {"seq": seq}))
         gone = tuple(row[0] for row in connection.execute(SQL.superseded_findings_of, {"seq": seq}))
         run = connection.execute(SQL.runs_of, {"seq": seq}).fetchone()
-        return Change(
-            seq, kind, reference, recorded_at, run[1] if run else None, findings=findings, superseded_findings=gone
-        )
+        return Change(seq, kind, reference, recorded_at, run[1] if run else None, findings=findings, superseded_findings=gone)
     return Change(seq, kind, reference, recorded_at)
 
 
@@ -189,7 +187,9 @@ def _decode(cursor: str) -> _Place:
         moment = _EPOCH + int(time) * _MICROSECOND if time else None
         place = _Place(int(seq), int(datastream_id), moment)
     except (ValueError, binascii.Error, OverflowError) as error:
-        raise RequestError("the cursor is not one of ours.", where="cursor", remedy="go on with the cursor of the page before") from error
+        raise RequestError(
+            "the cursor is not one of ours.", where="cursor", remedy="go on with the cursor of the page before"
+        ) from error
     if place.seq < 1 or place.seq > 2**62 or not 0 <= place.datastream_id < 2**31 or _encode(place) != cursor:
         raise RequestError("the cursor is not one of ours.", where="cursor", remedy="go on with the cursor of the page before")
     return place

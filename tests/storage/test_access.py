@@ -37,7 +37,12 @@ def test_a_key_is_good_until_it_expires_or_is_revoked(access: AccessRepository) 
     key_id = access.add_key(digest("k1"), "k1", "supervisor", account="li", expires_at=NOW + timedelta(hours=1))
     found = access.find_key(digest("k1"), NOW)
     assert found is not None
-    assert (found.key_id, found.account, found.display_name, found.account_attributes) == (key_id, "li", "李", {"stations": ["S1"]})
+    assert (found.key_id, found.account, found.display_name, found.account_attributes) == (
+        key_id,
+        "li",
+        "李",
+        {"stations": ["S1"]},
+    )
     assert access.find_key(digest("k1"), NOW + timedelta(hours=1)) is None
     assert access.find_key(digest("k2"), NOW) is None
     access.revoke_key(key_id, NOW)

@@ -40,14 +40,25 @@ def store(database: Database) -> AlertStore:
     repository.save_receiver(Receiver("desk", "webhook", {"url": "http://127.0.0.1:9/"}))
     return repository
 
-
     return iter(range(1_000_000))
 
 
 def alert_of(datastream: Datastream, **more: Any) -> AlertRecord:
     alert = AlertRecord(
-        f"id-{datastream.code}", "subsidence", 1, datastream.code, AlertState.FIRING, Level.ORANGE, Level.ORANGE, NOW, Verdict.BREACH,
-        Confirmation.AWAITED, {"value": 31.5, "nothing": float("nan")}, NOW, NOW, station=datastream.station,
+        f"id-{datastream.code}",
+        "subsidence",
+        1,
+        datastream.code,
+        AlertState.FIRING,
+        Level.ORANGE,
+        Level.ORANGE,
+        NOW,
+        Verdict.BREACH,
+        Confirmation.AWAITED,
+        {"value": 31.5, "nothing": float("nan")},
+        NOW,
+        NOW,
+        station=datastream.station,
         datastream_id=datastream.datastream_id,
     )
     return replace(alert, **more)
@@ -103,7 +114,9 @@ def test_a_key_has_one_open_alert(store: AlertStore, datastream: Datastream) -> 
 
 def test_states_are_replaced_without_a_ledger_entry(store: AlertStore, datastream: Datastream) -> None:
     key, seq = RuleKey("subsidence", datastream.code), store.current_seq()
-    state = RuleState("subsidence", datastream.code, 1, Verdict.CANNOT_TELL, Level.NONE, NOW, reason="too little data", memory={"n": 1})
+    state = RuleState(
+        "subsidence", datastream.code, 1, Verdict.CANNOT_TELL, Level.NONE, NOW, reason="too little data", memory={"n": 1}
+    )
     for value in (None, 2.5):
         with store.transaction([key]) as unit:
             unit.put_states([replace(state, value=value)])
@@ -142,7 +155,11 @@ def test_a_rule_that_says_the_same_is_no_new_version(store: AlertStore) -> None:
 def test_alerts_are_listed_newest_first_in_pages(store: AlertStore, datastream: Datastream) -> None:
     for number in range(5):
         stored(
-            store, datastream, identifier=f"page-{number}", scope=f"page {number}", updated_at=NOW + timedelta(hours=number // 2),
+            store,
+            datastream,
+            identifier=f"page-{number}",
+            scope=f"page {number}",
+            updated_at=NOW + timedelta(hours=number // 2),
             level=Level.RED if number else Level.BLUE,
         )
     wanted = AlertFilter(station=datastream.station.lower(), levels=(Level.RED,), since=NOW)

@@ -22,7 +22,16 @@ from tests.storage.batches import id_of
 pytestmark = pytest.mark.stack
 
 T0 = datetime(2025, 1, 1, tzinfo=UTC)
-RUN = Run("velocity", "1.0", {"noise": "pl+wn", "window": (1, 2)}, T0, T0 + timedelta(days=365), "d1", "ok", {"rate": -3.25, "sigma": np.nan})
+RUN = Run(
+    "velocity",
+    "1.0",
+    {"noise": "pl+wn", "window": (1, 2)},
+    T0,
+    T0 + timedelta(days=365),
+    "d1",
+    "ok",
+    {"rate": -3.25, "sigma": np.nan},
+)
 STEP = Finding(FindingKind.STEP, T0 + timedelta(days=9), size=4.5, sigma=0.3, unit="mm")
 RATE = Scalar("rate_12mo", "mm/a", T0 + timedelta(days=365), -3.25, 0.4)
 
@@ -37,15 +46,23 @@ def test_an_outcome_becomes_run_finding_and_derived_observation(
 ) -> None:
     analyses.save(datastream, [Outcome(RUN, (RATE,), (STEP,))], read_seq=5)
     run = analyses.latest_runs(id_of(datastream))["velocity"]
-    assert (run.version, run.parameters, run.result, run.read_seq) == ("1.0", {"noise": "pl+wn", "window": [1, 2]},
-                                                                     {"rate": -3.25, "sigma": None}, 5)
+    assert (run.version, run.parameters, run.result, run.read_seq) == (
+        "1.0",
+        {"noise": "pl+wn", "window": [1, 2]},
+        {"rate": -3.25, "sigma": None},
+        5,
+    )
     found = analyses.findings(id_of(datastream))
-    assert [(row.kind, row.start, row.size, row.unit, row.method) for row in found] == [("step", STEP.start, 4.5, "mm", "velocity")]
+    assert [(row.kind, row.start, row.size, row.unit, row.method) for row in found] == [
+        ("step", STEP.start, 4.5, "mm", "velocity")
+    ]
     derived = registers.datastream(f"{datastream.code}_rate_12mo")
     assert derived is not None
     assert derived.derivation is not None
     assert (derived.unit, derived.derivation.method, derived.derivation.source_datastream_id) == (
-        "mm/a", "velocity", datastream.datastream_id
+        "mm/a",
+        "velocity",
+        datastream.datastream_id,
     )
     observed = registers.observed_property("displacement_up_rate_12mo")
     assert observed is not None
@@ -88,7 +105,10 @@ def test_findings_are_picked_by_time_and_paged(analyses: AnalysisRepository, dat
 
 
 def test_what_cannot_be_told_is_missing_and_no_work_for_analytics(
-    analyses: AnalysisRepository, registers: RegisterRepository, observations: ObservationRepository, database: Database,
+    analyses: AnalysisRepository,
+    registers: RegisterRepository,
+    observations: ObservationRepository,
+    database: Database,
     datastream: Datastream,
 ) -> None:
     queue = WorkQueue(database)

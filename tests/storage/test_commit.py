@@ -52,7 +52,12 @@ def reasons_of(*words: str) -> Any:
 
 @pytest.mark.parametrize(
     "change",
-    [{"sigma": [0.2]}, {"quality": [3]}, {"end": [np.datetime64("2024-01-02", "us")]}, {"reasons": reasons_of("spike", "manual")}],
+    [
+        {"sigma": [0.2]},
+        {"quality": [3]},
+        {"end": [np.datetime64("2024-01-02", "us")]},
+        {"reasons": reasons_of("spike", "manual")},
+    ],
 )
 def test_whatever_differs_is_a_correction(
     observations: ObservationRepository, datastream: Datastream, change: dict[str, Any]
@@ -98,8 +103,14 @@ def test_everything_stored_comes_back(observations: ObservationRepository, datas
     reasons[:] = [("manual", "estimated"), None]
     received = datetime(2024, 3, 1, 8, 30, 0, 123456, tzinfo=UTC)
     batch = batch_of(
-        datastream, [0, 1], [1.25, -2.5], sigma=[0.5, np.nan], quality=[3, 2], end=[hours(1), np.datetime64("NaT")],
-        reasons=reasons, result_time=[np.datetime64("NaT"), hours(5)],
+        datastream,
+        [0, 1],
+        [1.25, -2.5],
+        sigma=[0.5, np.nan],
+        quality=[3, 2],
+        end=[hours(1), np.datetime64("NaT")],
+        reasons=reasons,
+        result_time=[np.datetime64("NaT"), hours(5)],
     )
     counts = observations.commit(replace(batch, received_at=received, device="logger 7", parameters={"unit": "mm"}))
     first, second = observations.page(id_of(datastream), BEGIN, BEGIN + timedelta(days=1), limit=10)
@@ -135,21 +146,23 @@ def test_status_and_work_follow_the_changes_alone(
     with queue.claim("evaluate", 10_000) as items:
         spans = {item[0]: item[1:] for item in items}
     assert spans == {
-        id_of(one): (BEGIN, BEGIN + timedelta(hours=1)), id_of(other): (BEGIN + timedelta(hours=5), BEGIN + timedelta(hours=5))
+        id_of(one): (BEGIN, BEGIN + timedelta(hours=1)),
+        id_of(other): (BEGIN + timedelta(hours=5), BEGIN + timedelta(hours=5)),
     }
     observations.commit(batch_of(one, [0, 1], [1.5, 2.0]))
     with queue.claim("evaluate", 10_000) as items:
         assert items == [(id_of(one), BEGIN, BEGIN)]
     status = registers.datastream_statuses([id_of(one)])[id_of(one)]
     assert (status.first_time, status.last_time, status.last_result, status.observations) == (
-        BEGIN, BEGIN + timedelta(hours=1), 2.0, 2
+        BEGIN,
+        BEGIN + timedelta(hours=1),
+        2.0,
+        2,
     )
     assert observations.last_time(id_of(other)) == BEGIN + timedelta(hours=5)
 
 
-def test_work_that_fails_waits_again(
-    observations: ObservationRepository, database: Database, datastream: Datastream
-) -> None:
+def test_work_that_fails_waits_again(observations: ObservationRepository, database: Database, datastream: Datastream) -> None:
     queue = WorkQueue(database)
     observations.commit(batch_of(datastream, [0], [1.0]))
     before = queue.pending("analyse").count
@@ -248,7 +261,9 @@ def test_pages_follow_each_other(observations: ObservationRepository, datastream
     observations.commit(batch_of(datastream, range(10), np.arange(10.0)))
     seen: list[float | None] = []
     after = None
-    while page := observations.page(id_of(datastream), BEGIN + timedelta(hours=2), BEGIN + timedelta(hours=9), after=after, limit=3):
+    while page := observations.page(
+        id_of(datastream), BEGIN + timedelta(hours=2), BEGIN + timedelta(hours=9), after=after, limit=3
+    ):
         seen += [row.result for row in page]
         after = page[-1].phenomenon_time
     assert seen == [2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]

@@ -49,7 +49,9 @@ def test_writers_of_the_same_keys_lose_nothing(observations: ObservationReposito
     assert sum(committed) == WRITERS * rounds * n
     assert committed[0] == n
     rows = [row for stream in ids for row in observations.page(int(stream), None, None, limit=1000)]
-    revisions = [row for stream in ids for t in {r.phenomenon_time for r in rows} for row in observations.revisions(int(stream), t)]
+    revisions = [
+        row for stream in ids for t in {r.phenomenon_time for r in rows} for row in observations.revisions(int(stream), t)
+    ]
     assert len(rows) == n
     assert len(revisions) == committed[2]
 

@@ -23,7 +23,10 @@ ROWS = st.lists(
         MOMENTS,
         st.none() | st.floats(allow_nan=False),
         st.integers(-(2**15), 2**15 - 1),
-        st.none() | st.lists(st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=5), min_size=1, max_size=3),
+        st.none()
+        | st.lists(
+            st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=5), min_size=1, max_size=3
+        ),
     ),
     min_size=1,
     max_size=30,
@@ -88,9 +91,7 @@ def test_a_long_table_is_encoded_in_bounded_parts(database: Database) -> None:
 
 
 def test_packed_rows_come_back_with_missing_ends_as_nat() -> None:
-    packed = (
-        (86_400_000_000).to_bytes(8, "big") + np.array(1.5, ">f8").tobytes() + (-(2**63)).to_bytes(8, "big", signed=True)
-    )
+    packed = (86_400_000_000).to_bytes(8, "big") + np.array(1.5, ">f8").tobytes() + (-(2**63)).to_bytes(8, "big", signed=True)
     rows = decode_rows(packed, {"time": "M8", "result": "f8", "end": "M8"})
     assert rows["time"].tolist() == [(EPOCH + timedelta(days=10958)).replace(tzinfo=None)]
     assert rows["result"].tolist() == [1.5]

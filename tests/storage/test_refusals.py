@@ -41,9 +41,7 @@ def test_a_height_in_an_unknown_datum_is_refused(registers: RegisterRepository, 
 
 
 @pytest.mark.parametrize("column", ["method", "method_version", "method_parameters", "input_digest"])
-def test_a_derived_datastream_without_its_method_is_refused(
-    database: Database, datastream: Datastream, column: str
-) -> None:
+def test_a_derived_datastream_without_its_method_is_refused(database: Database, datastream: Datastream, column: str) -> None:
     values = {"method": "m", "method_version": "1", "method_parameters": "{}", "input_digest": "d", column: None}
     with (
         pytest.raises(psycopg.errors.CheckViolation, match="a_derived_datastream_has_a_method"),
@@ -58,27 +56,35 @@ def test_a_derived_datastream_without_its_method_is_refused(
 
 @pytest.mark.parametrize(
     ("table", "column"),
-    [("ledger", "reference"), ("raw_payload", "source"), ("observation_revision", "quality_reasons"), ("audit_log", "actor"),
-     ("alert_transition", "reason"), ("cap_message", "body")],
+    [
+        ("ledger", "reference"),
+        ("raw_payload", "source"),
+        ("observation_revision", "quality_reasons"),
+        ("audit_log", "actor"),
+        ("alert_transition", "reason"),
+        ("cap_message", "body"),
+    ],
 )
 def test_what_is_append_only_stays(database: Database, table: str, column: str) -> None:
     with database.transaction() as connection:
         triggers = connection.execute(
             "SELECT count(*) FROM pg_trigger WHERE tgrelid = %s::regclass AND tgfoid = 'refuse_change'::regproc "
-            "AND tgtype & 24 = 24", [table]
+            "AND tgtype & 24 = 24",
+            [table],
         ).fetchone()
     assert triggers == (1,)
 
 
 def test_the_ledger_cannot_be_changed(database: Database, station: Station) -> None:
     for statement in ("UPDATE ledger SET reference = 'x'", "DELETE FROM ledger"):
-        with pytest.raises(psycopg.errors.IntegrityConstraintViolation, match="append-only"), database.transaction() as connection:
+        with (
+            pytest.raises(psycopg.errors.IntegrityConstraintViolation, match="append-only"),
+            database.transaction() as connection,
+        ):
             connection.execute(statement.encode())
 
 
-def test_a_revision_cannot_be_changed(
-    database: Database, observations: ObservationRepository, datastream: Datastream
-) -> None:
+def test_a_revision_cannot_be_changed(database: Database, observations: ObservationRepository, datastream: Datastream) -> None:
     observations.commit(batch_of(datastream, [0], [1.0]))
     observations.commit(batch_of(datastream, [0], [2.0]))
     with pytest.raises(psycopg.errors.IntegrityConstraintViolation, match="append-only"), database.transaction() as connection:

@@ -66,8 +66,12 @@ def drain(rollups: RollupRepository) -> None:
 @pytest.mark.parametrize("zone", ["Asia/Shanghai", "America/New_York"])
 @pytest.mark.parametrize("resolution", ["1h", "1d", "1mo"])
 def test_buckets_equal_the_observations(
-    rollups: RollupRepository, registers: RegisterRepository, observations: ObservationRepository, datastream: Datastream,
-    zone: str, resolution: str,
+    rollups: RollupRepository,
+    registers: RegisterRepository,
+    observations: ObservationRepository,
+    datastream: Datastream,
+    zone: str,
+    resolution: str,
 ) -> None:
     node = registers.node()
     assert node is not None

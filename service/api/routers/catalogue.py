@@ -44,7 +44,9 @@ def catalogue(request: Request, caller: MayReadCatalogue) -> JSONResponse:
             by_property[item.property_code].append(item)
     origin = str(container.settings.public_url).rstrip("/")
     node, code = registers.node(), node_code(container)
-    datasets = [_dataset(container, origin + access.format(quote(name)), code, name, items) for name, items in sorted(by_property.items())]
+    datasets = [
+        _dataset(container, origin + access.format(quote(name)), code, name, items) for name, items in sorted(by_property.items())
+    ]
     body = {
         "@context": _CONTEXT,
         "@id": f"urn:groundwatch:{code}",

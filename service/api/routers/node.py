@@ -79,7 +79,11 @@ def summary(request: Request, caller: MayRead) -> dict[str, Any]:
         is_silent(getattr(statuses.get(item.datastream_id), "last_time", None), item.interval_s, now) is True
         for item in datastreams
     )
-    firing = [alert for alert in firing_alerts(container) if alert.station in stations or (alert.station is None and caller.stations is None)]
+    firing = [
+        alert
+        for alert in firing_alerts(container)
+        if alert.station in stations or (alert.station is None and caller.stations is None)
+    ]
     levels = Counter(int(alert.level) for alert in firing)
     colours = {level.word: levels[int(level)] for level in reversed(Level) if level is not Level.NONE}
     waiting = len(container.observations.quarantined(limit=10_000)) if caller.may(Permission.READ_QUARANTINE) else None

@@ -72,7 +72,9 @@ def _finding_json(container: Any, caller: Any, row: Any, station: str | None, ki
     if found is None or owner is None or not may_see(caller, owner, found):
         return None
     precise = caller.sees_precisely(owner)
-    view = HeightView.AS_STORED if precise else height_view(owner, found, container.registers.observed_property(found.property_code))
+    view = (
+        HeightView.AS_STORED if precise else height_view(owner, found, container.registers.observed_property(found.property_code))
+    )
     if view is HeightView.HIDDEN:
         return None
     if (station is not None and owner.code != station) or (kind is not None and row.kind != kind):
