@@ -191,11 +191,24 @@ def _add_registers(commands: argparse._SubParsersAction[argparse.ArgumentParser]
             command = _command(actions, action, "service.commands.registers:run", f"{action} {name}", machine=True)
             command.set_defaults(register=name)
             if action in {"show", "add", "set", "remove"}:
-                command.add_argument("code")
+                command.add_argument("code", help=_code_help(name, action))
             if action in {"add", "set"}:
-                command.add_argument("values", nargs="*", metavar="KEY=VALUE")
+                command.add_argument(
+                    "values", nargs="*", metavar="KEY=VALUE", help="an unknown KEY answers with those that are known"
+                )
             if action == "import":
                 command.add_argument("file")
+
+
+def _code_help(register: str, action: str) -> str:
+    if register == "key":
+        roles = "role of the key: device, operator, viewer, supervisor, analyst, admin or partner (with partner=CODE)"
+        return roles if action == "add" else "number of the key, from the list"
+    return {
+        "sensor": "STATION:SENSOR",
+        "datastream": "STATION:PROPERTY or STATION:PROPERTY:CHANNEL",
+        "device": "its station",
+    }.get(register, "code")
 
 
 if __name__ == "__main__":

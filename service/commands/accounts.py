@@ -16,9 +16,12 @@ from typing import Any
 
 from domain.errors import InputError, NotFoundError
 from service.bootstrap import Container
+from service.commands.entries import text_of
 
 Entry = Mapping[str, Any]
 SHORTEST_PASSWORD = 10
+KEY_ROLES = ("device", "operator", "viewer", "supervisor", "analyst", "admin", "partner")
+NEEDED_BY_ROLE = {"device": "station", "partner": "partner"}
 
 
 def _refuse_unknown(values: Mapping[str, Any], *known: str) -> None:
@@ -30,7 +33,7 @@ def _refuse_unknown(values: Mapping[str, Any], *known: str) -> None:
 def _password(values: Mapping[str, Any]) -> str | None:
     if "password" not in values:
         return None
-    password = str(values["password"])
+    password = text_of(values, "password") or ""
     if len(password) < SHORTEST_PASSWORD:
         raise InputError(f"the password is shorter than {SHORTEST_PASSWORD} characters.", remedy="choose a longer one")
     return password
@@ -56,7 +59,7 @@ class UserRegister:
         if "role" not in values:
             raise InputError("role missing.", remedy="role=viewer, operator, supervisor, analyst or admin")
         password = _password(values) or secrets.token_urlsafe(12)
-        self.container.add_account(code, str(values.get("display_name") or code), str(values["role"]), password)
+        self.container.add_account(code, text_of(values, "display_name") or code, str(values["role"]), password)
         self._audit("add", code)
         return {"code": code, "role": values["role"], "password": password}
 
@@ -68,7 +71,7 @@ class UserRegister:
         password = _password(values)
         self.access.update_account(
             code,
-            display_name=values.get("display_name"),
+            display_name=text_of(values, "display_name"),
             role=values.get("role"),
             password_hash=None if password is None else hash_password(password),
             enabled=values.get("enabled"),
@@ -100,16 +103,22 @@ class KeyRegister:
         """Create a key of role `code` for account=, partner= or station=, with days= of life; it is shown once."""
         from service.api.passwords import digest_of, new_token
 
+        if code not in KEY_ROLES:
+            raise InputError(
+                f"{code!r} is no role of a key.", remedy=f"groundwatch key add ROLE ..., one of {', '.join(KEY_ROLES)}"
+            )
         _refuse_unknown(values, "account", "partner", "station", "note", "days")
+        if (needed := NEEDED_BY_ROLE.get(code)) and not values.get(needed):
+            raise InputError(f"a key of role {code} needs its {needed}.", remedy=f"groundwatch key add {code} {needed}=CODE")
         token = new_token()
         key_id = self.access.add_key(
             digest_of(token),
             token[:8],
             code,
-            account=values.get("account"),
-            partner=values.get("partner"),
-            station=values.get("station"),
-            note=values.get("note"),
+            account=text_of(values, "account"),
+            partner=text_of(values, "partner"),
+            station=text_of(values, "station"),
+            note=text_of(values, "note"),
             expires_at=self._expiry(values.get("days")),
         )
         self.access.audit_append(getpass.getuser(), "key add", str(key_id), {"role": code})
@@ -182,9 +191,13 @@ class DeviceRegister:
         self.keys = KeyRegister(container)
 
     def all(self) -> Iterator[Entry]:
-        """Return every device's account at the broker."""
+        """Return every device's account at the broker; the service's own is none of a device."""
+        from service.embedded.accounts import SERVICE_USER
+
         for name, account in self._accounts().read().items():
-            yield {"code": name, "stations": list(account.stations)}
+            if name == SERVICE_USER:
+                continue
+            yield {"code": name, "stations": list(account.stations) or [name]}
 
     def add(self, code: str, values: dict[str, Any]) -> Entry:
         """Give a station's device its password for MQTT and its key for HTTP, both shown once."""

@@ -113,5 +113,9 @@ def audit(arguments: argparse.Namespace) -> int:
     if arguments.json:
         emit(report)
     else:
-        say(str(report))
+        say(
+            f"{report.entries} entries, the chain is whole"
+            if report.ok
+            else f"{report.entries} entries, the chain is broken at entry {report.first_broken}"
+        )
     return 0 if report.ok else 1

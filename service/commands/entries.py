@@ -1,7 +1,7 @@
 """KEY=VALUE words into the fields of a register's entry, typed by the entry's own annotations.
 
-Values are YAML scalars, so `confirmed=true`, `interval_s=3600` and `tags=[border, hsr]` mean what they say. This file finishes with
-`with_values`.
+Values are YAML scalars, so `confirmed=true`, `interval_s=3600` and `tags=[border, hsr]` mean what they say; a text that looks like a
+number (`region_code=330411`, `serial=0123`) is taken as it is written. This file finishes with `with_values`.
 """
 
 from __future__ import annotations
@@ -21,15 +21,39 @@ from domain.errors import InputError
 T = TypeVar("T")
 
 
-def parse_values(words: Iterable[str]) -> dict[str, Any]:
+class Values(dict[str, Any]):
+    """Values of `KEY=VALUE` words as YAML reads them, and each as it was written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: dict[str, str] = {}
+
+    def without(self, *names: str) -> Values:
+        """Return the values but those named."""
+        rest = Values()
+        rest.update({key: value for key, value in self.items() if key not in names})
+        rest.written = self.written
+        return rest
+
+
+def text_of(values: Mapping[str, Any], key: str) -> str | None:
+    """Return a value as text, as it was written: YAML would read the code 02177000 as an octal number."""
+    value = values.get(key)
+    if value is None or isinstance(value, str):
+        return value
+    return values.written[key] if isinstance(values, Values) and key in values.written else str(value)
+
+
+def parse_values(words: Iterable[str]) -> Values:
     """Return the values of `KEY=VALUE` words."""
-    values: dict[str, Any] = {}
+    values = Values()
     for word in words:
         key, separator, text = word.partition("=")
         if not separator or not key:
             raise InputError(f"{word!r} is not KEY=VALUE.", remedy="e.g. name_en='East well' disclosure=open")
         try:
             values[key] = yaml.safe_load(text) if text else None
+            values.written[key] = text
         except yaml.YAMLError as error:
             raise InputError(f"{word!r} cannot be read: {error}.", remedy="quote texts with special characters") from error
     return values
@@ -60,7 +84,15 @@ def _typed(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise InputError(f"unknown: {', '.join(unknown)}.", remedy=f"known are {', '.join(known)}")
-    return {name: _convert(value, hints[name], name) for name, value in values.items()}
+    return {name: _convert(_as_meant(values, name, hints[name]), hints[name], name) for name in values}
+
+
+def _as_meant(values: Mapping[str, Any], name: str, hint: Any) -> Any:
+    """Return a number that stands for a text as it was written."""
+    value = values[name]
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return text_of(values, name) if is_number and str in kinds else value
 
 
 def _convert(value: Any, hint: Any, name: str) -> Any:
@@ -71,12 +103,20 @@ def _convert(value: Any, hint: Any, name: str) -> Any:
         converted = _as(value, kind)
         if converted is not _UNFIT:
             return converted
-    words = " or ".join(getattr(kind, "__name__", str(kind)) for kind in kinds)
+    words = " or ".join(_WORDS.get(kind, str(kind)) for kind in kinds if kind is not type(None))
     choices = [str(item.value) for kind in kinds if isinstance(kind, type) and issubclass(kind, Enum) for item in kind]
-    raise InputError(f"{name} cannot be {value!r}.", remedy=f"one of {', '.join(choices)}" if choices else f"write a {words}")
+    raise InputError(f"{name} cannot be {value!r}.", remedy=f"one of {', '.join(choices)}" if choices else f"write {words}")
 
 
 _UNFIT = object()
+_WORDS: dict[Any, str] = {
+    str: "a text",
+    float: "a number",
+    int: "a whole number",
+    bool: "true or false",
+    date: "a date such as 2026-01-31",
+    datetime: "a time with offset such as 2026-01-31T00:00:00+08:00",
+}
 
 
 def _as(value: Any, kind: Any) -> Any:

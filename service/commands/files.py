@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from domain.errors import GroundWatchError, InputError, NotFoundError, RequestError
 from domain.model import EventEffect, EventKind, StationEvent
 from service.bootstrap import Container
-from service.commands.output import emit, jsonable, say
+from service.commands.output import complain, emit, jsonable, say
 from service.settings import load_settings
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ALL_IN, UNUSABLE, SOME_REJECTED = 0, 2, 3
 PAGE = 10_000
+EXPORTED = ("datastream", "phenomenon_time", "phenomenon_end", "result", "unit", "sigma", "quality", "quality_reasons")
 
 
 def import_files(arguments: argparse.Namespace) -> int:
@@ -116,7 +117,7 @@ def _tell_unusable(path: Path, error: GroundWatchError, *, as_json: bool) -> Non
                 "remedy": error.remedy,
             }
         )
-    say(f"{path}: {error}")
+    complain(f"{path}: {error}")
 
 
 def _tell(path: Path, report: dict[str, Any]) -> None:
@@ -130,7 +131,10 @@ def _tell(path: Path, report: dict[str, Any]) -> None:
     if report["rejected"] > 20:
         say(f"  and {report['rejected'] - 20} more; all are in quarantine with their bytes")
     if report["unconfirmed"]:
-        say(f"  new and unconfirmed, restricted until a person confirms them: {', '.join(report['unconfirmed'])}")
+        say(f"  not yet confirmed by a person, and restricted until then: {', '.join(report['unconfirmed'])}")
+        say("  confirm with: groundwatch station|datastream set CODE confirmed=true disclosure=open|rounded|relative")
+    for column in report["notes"].get("columns_not_stored", ()):
+        say(f"  not stored: {column}")
 
 
 def replay(arguments: argparse.Namespace) -> int:
@@ -196,12 +200,12 @@ def _observations(container: Container, code: str, start: datetime | None, end: 
 
 
 def _write_csv(rows: Iterator[dict[str, Any]]) -> None:
-    writer: csv.DictWriter[str] | None = None
-    for row in rows:
-        if writer is None:
-            writer = csv.DictWriter(sys.stdout, fieldnames=list(row), lineterminator="\n")
-            writer.writeheader()
-        writer.writerow(jsonable(row))
+    first = next(rows, None)
+    writer = csv.DictWriter(sys.stdout, fieldnames=EXPORTED, lineterminator="\n")
+    writer.writeheader()
+    if first is not None:
+        writer.writerow(jsonable(first))
+    writer.writerows(jsonable(row) for row in rows)
 
 
 def _write_json(rows: Iterator[dict[str, Any]]) -> None:

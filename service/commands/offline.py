@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from domain.errors import InputError
-from service.commands.output import emit, say
+from service.commands.output import complain, emit, say
 from service.offline.reading import FileSeries, read_series
 
 UNUSABLE = 2
@@ -29,7 +29,7 @@ def velocity(arguments: argparse.Namespace) -> int:
                 _tell(answer, _velocity_line(answer), as_json=arguments.json)
         except InputError as error:
             code = UNUSABLE
-            say(f"groundwatch: {error}")
+            complain(f"groundwatch: {error}")
     if arguments.plot and drawn:
         from service.offline.plotting import plot_velocity
 
@@ -80,7 +80,7 @@ def detect(arguments: argparse.Namespace) -> int:
                 _tell(answer, line, as_json=arguments.json)
         except InputError as error:
             code = UNUSABLE
-            say(f"groundwatch: {error}")
+            complain(f"groundwatch: {error}")
     if arguments.plot and drawn:
         from service.offline.plotting import plot_detection
 

@@ -1,4 +1,4 @@
-"""What commands print: JSON on stdout, words on stderr. This file finishes with `say`."""
+"""What commands print: answers, as JSON or in words, on stdout; what went wrong on stderr. This file finishes with `complain`."""
 
 from __future__ import annotations
 
@@ -37,6 +37,12 @@ def emit(value: Any) -> None:
 
 
 def say(text: str) -> None:
-    """Print a line for people on stderr."""
+    """Print a line of the answer for people on stdout, so that it can be piped like the JSON."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def complain(text: str) -> None:
+    """Print a line about what went wrong on stderr."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()

@@ -21,7 +21,7 @@ from domain.licence import Licence
 from domain.model import Datastream, Sensor, Station, split_datastream_code, station_code
 from service.bootstrap import Container
 from service.commands.accounts import DeviceRegister, KeyRegister, PartnerRegister, UserRegister
-from service.commands.entries import build, parse_values, with_values
+from service.commands.entries import Values, build, parse_values, with_values
 from service.commands.output import emit, jsonable, say
 from service.settings import load_settings
 
@@ -165,6 +165,10 @@ class StationRegister:
 
     def add(self, code: str, values: dict[str, Any]) -> Entry:
         """Create a station; kind, name_zh and name_en are needed."""
+        if self.registers.station(station_code(code)) is not None:
+            raise ConflictError(
+                f"there is a station {code} already.", remedy=f"change it: groundwatch station set {code} KEY=VALUE"
+            )
         station = build(Station, values, fixed={"code": station_code(code)})
         return _without(asdict(self.registers.add_station(station, actor=actor())), "station_id")
 
@@ -343,6 +347,8 @@ def _rule_entry(rule: Rule) -> dict[str, Any]:
 
 
 def _without(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    if isinstance(values, Values):
+        return values.without(*names)
     return {key: value for key, value in values.items() if key not in names}
 
 

@@ -67,6 +67,10 @@ def test_a_station_is_added_shown_changed_and_never_deleted(run: Run) -> None:
         (("user", "add", "x"), "role"),
         (("user", "add", "x", "role=viewer", "password=short"), "password"),
         (("key", "add", "viewer", "days=-1"), "days"),
+        (("key", "add", "shanghai", "partner=310000"), "role"),
+        (("key", "add", "partner"), "partner"),
+        (("key", "add", "device"), "station"),
+        (("station", "add", "W9", "kind=other", "name_zh=x", "name_en=x", "longitude_deg=east"), "write a number"),
         (("key", "set", "1"), "key"),
         (("device", "add", "nosuch"), "nosuch"),
         (("rule", "add", "r", "kind=nosuch"), "kind"),
@@ -78,6 +82,58 @@ def test_what_is_wrong_is_named(run: Run, words: tuple[str, ...], named: str) ->
     assert code == 2
     assert named in json.dumps(answer)
     assert answer["remedy"]
+
+
+def test_a_partner_gets_a_key_though_its_code_looks_like_a_number(run: Run) -> None:
+    agreement = json.dumps({"datasets": ["stations"], "disclosure": "rounded"})
+    assert run("partner", "add", "310000", "name_zh=上海", "name_en=Shanghai", f"agreement={agreement}", "source=test")[0] == 0
+    code, (key,) = run("key", "add", "partner", "partner=310000")
+    assert (code, key["role"]) == (0, "partner")
+    assert [entry["partner"] for entry in run("key", "list")[1]] == ["310000"]
+
+
+def test_texts_that_look_like_octal_numbers_are_kept_as_written(run: Run) -> None:
+    assert run("station", "add", "02177000", "kind=other", "name_zh=甲", "name_en=0123", "region_code=033041")[0] == 0
+    shown = run("station", "show", "02177000")[1][0]
+    assert (shown["name_en"], shown["region_code"]) == ("0123", "033041")
+    assert run("sensor", "add", "02177000:P1", "serial=1.10")[1][0]["serial"] == "1.10"
+    assert run("key", "add", "device", "station=02177000")[0] == 0
+    assert run("user", "add", "zhang", "role=viewer", "password=01234567012")[1][0]["password"] == "01234567012"
+
+
+def test_a_station_is_not_added_twice(run: Run) -> None:
+    words = ("station", "add", "TWICE1", "kind=other", "name_zh=x", "name_en=x")
+    assert run(*words)[0] == 0
+    code, (answer,) = run(*words)
+    assert (code, answer["error"]) == (2, "conflict")
+    assert "already" in answer["what"]
+    assert "station set" in answer["remedy"]
+
+
+def test_answers_in_words_go_to_stdout_and_complaints_to_stderr(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_well(run, "SAID1")
+    assert main(["station", "list"]) == 0
+    assert capsys.readouterr().out.count("SAID1  kind=observation_well") == 1
+    table = tmp_path / "levels.csv"
+    table.write_bytes(
+        "点号,高程(m),高程基准,观测日期,累计沉降量(mm)\nSAIDBM,2.065,1985国家高程基准,2023-05-10~2023-05-28,35\n".encode(
+            "gb18030"
+        )
+    )
+    assert main(["import", str(table)]) == 0
+    said = capsys.readouterr()
+    assert "1 accepted" in said.out
+    assert "not stored: 累计沉降量" in said.out
+    assert "confirmed=true" in said.out
+    assert main(["export", "SAIDBM:height", "--from", "2030-01-01T00:00:00Z"]) == 0
+    assert capsys.readouterr().out.startswith("datastream,phenomenon_time,")
+    assert main(["audit", "verify"]) == 0
+    assert "the chain is whole" in capsys.readouterr().out
+    assert main(["import", str(tmp_path / "absent.csv")]) == 2
+    said = capsys.readouterr()
+    assert (said.out, "absent.csv" in said.err) == ("", True)
 
 
 def test_a_height_needs_its_datum(run: Run) -> None:
