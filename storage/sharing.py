@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -83,8 +84,17 @@ class ChangesRepository:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def changes(self, cursor: str | None, limit: int = 1000) -> ChangePage:
+    def changes(self, cursor: str | None, limit: int = 1000, *, hidden: Set[int] = frozenset()) -> ChangePage:
         """Return the changes after `cursor` (None = from the beginning), at most `limit` observations and entries together.
+
+        Parameters
+        ----------
+        cursor
+            Where the page before ended.
+        limit
+            Most observations and entries to return.
+        hidden
+            Ids of datastreams whose observations the reader may not see: they are passed over unread and take no room.
 
         Raises
         ------
@@ -103,7 +113,7 @@ class ChangesRepository:
                     return ChangePage(tuple(changes), _encode(place), more=True)
                 here = place if place.seq == seq else _Place(seq)
                 if kind == "batch":
-                    told, unfinished = _told_of_batch(connection, here, recorded_at, room)
+                    told, unfinished = _told_of_batch(connection, here, recorded_at, room, hidden)
                 else:
                     told, unfinished = [_told_of_entry(connection, seq, kind, reference, recorded_at)], None
                 changes += told
@@ -130,11 +140,15 @@ class ChangesRepository:
         return int(row[0]) if row else 0
 
 
-def _told_of_batch(connection: Connection, place: _Place, recorded_at: datetime, room: int) -> tuple[list[Change], _Place | None]:
+def _told_of_batch(
+    connection: Connection, place: _Place, recorded_at: datetime, room: int, hidden: Set[int]
+) -> tuple[list[Change], _Place | None]:
     """Return the changes of a batch from `place` on, and where to go on when there was no room for all of it."""
     changes: list[Change] = []
     touched = connection.execute(SQL.touched, {"seq": place.seq, "first": place.datastream_id}).fetchall()
     for batch_id, datastream_id, time_from, time_to in touched:
+        if datastream_id in hidden:
+            continue
         if room <= 0:
             return changes, _Place(place.seq, datastream_id)
         after = place.time if datastream_id == place.datastream_id else None

@@ -7,7 +7,8 @@ house; exercises and instrument alarms never do. Every number comes with unit, s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,19 @@ from service.sharing.agreement import Agreement
 from service.sharing.disclosure import HeightView, coarse, height_view
 from storage.analyses import FindingRow
 from storage.sharing import Change, ChangePage
+
+REGISTER_PAGE = 1000
+SCAN_FOR_S = 1.0
+"""How long one request looks on behind what the agreement hides, before it answers with what it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedPage:
+    """What a partner gets at once; `more` is False when the partner is up to date."""
+
+    items: list[dict[str, Any]]
+    cursor: str
+    more: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +66,49 @@ class PartnerFeed:
         self.agreement = agreement
         self.node = node
         self._scales: dict[int, Scale] = {}
+
+    def page(self, cursor: str | None, limit: int, clock: Callable[[], float] = time.monotonic) -> FeedPage:
+        """Return what is shared after `cursor`, at most `limit` observations and entries together.
+
+        Scans on over what the agreement hides until `limit` is reached, the ledger ends or `SCAN_FOR_S` is spent, so that a partner
+        need not ask again and again for nothing. Only in the last case may the page be empty while `more` is true.
+
+        Parameters
+        ----------
+        cursor
+            Where the page before ended; None = from the beginning.
+        limit
+            Most observations and entries to return, 1 or more.
+        clock
+            Seconds that only go forward.
+
+        Raises
+        ------
+        RequestError
+            The cursor is not one of ours, or `limit` is not positive.
+        """
+        changes = self.container.changes
+        until = clock() + SCAN_FOR_S
+        read: ChangePage = changes.changes(cursor, limit)
+        items = self.items(read)
+        room = limit - _size(items)
+        hidden = self._hidden() if read.more and room > 0 else frozenset()  # whoever is up to date does not pay for the list
+        while read.more and room > 0 and clock() < until:
+            read = changes.changes(read.cursor, room, hidden=hidden)
+            told = self.items(read)
+            items += told
+            room -= _size(told)
+        return FeedPage(items, read.cursor, read.more)
+
+    def _hidden(self) -> frozenset[int]:
+        """Return the datastreams whose observations are not shared: those known now, one that is registered later is looked at."""
+        wanted = "observations" in self.agreement.datasets
+        hidden: set[int] = set()
+        after: str | None = None
+        while page := self.container.registers.list_datastreams(after=after, limit=REGISTER_PAGE):
+            hidden.update(item.datastream_id for item in page if not wanted or self._shared(item) is None)
+            after = page[-1].code
+        return frozenset(hidden)
 
     def items(self, page: ChangePage) -> list[dict[str, Any]]:
         """Return the entries of a page that may be shared, in the order of the ledger."""
@@ -161,6 +218,11 @@ class PartnerFeed:
             "items": [_finding_json(row) for row in change.findings],
             "superseded": list(change.superseded_findings),
         }
+
+
+def _size(items: list[dict[str, Any]]) -> int:
+    """Return how much of a page's limit items take: an entry takes 1, observations as many as there are."""
+    return sum(max(1, len(item["items"])) if item["kind"] == "observations" else 1 for item in items)
 
 
 def _is_instrument_alarm(container: Any, alert: AlertRecord) -> bool:

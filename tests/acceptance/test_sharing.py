@@ -6,6 +6,7 @@ superseded one, as far as the partner's agreement goes.
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import threading
@@ -27,6 +28,8 @@ from service.api.passwords import digest_of
 from service.api.times import stamp
 from service.bootstrap import Container
 from service.settings import Settings
+from service.sharing.agreement import Agreement
+from service.sharing.feed import PartnerFeed
 from storage.register_rows import Datum, Node
 from tests.service.api.client import TestClient
 
@@ -229,3 +232,56 @@ def test_a_cursor_resumes_weeks_later_and_a_revoked_key_does_not(
     response = client.get(f"{FEED}?cursor={cursors['320000']}", headers={"Authorization": f"Bearer {token_of('320000')}"})
     assert (response.status_code, response.json()["type"]) == (401, "urn:groundwatch:problem:authentication")
     assert pull(client, "310000", None, 5)["items"], "the other partner's key is another key"
+
+
+def test_what_is_hidden_costs_no_empty_page(client: TestClient, house: Container) -> None:
+    """Nine of ten observations are hidden, as on a node whose partner reads one district."""
+    partner, token = "330000", "gw_partner_330000"
+    house.access.upsert_partner(
+        partner,
+        partner,
+        partner,
+        {"datasets": ["observations"], "stations": ["B1"], "properties": ["depth_to_water"]},
+        "test",
+        True,
+    )
+    house.access.add_key(digest_of(token), "gw_test", "partner", partner=partner)
+    start = house.changes.current_cursor()
+    for batch in range(10):
+        hours = list(range(2000 + batch * 50, 2050 + batch * 50))
+        hidden = ("X1:height", "X1:depth_to_water", "S1:height", "A1:depth_to_water", "A2:height")
+        for turn, code in enumerate((*hidden, *hidden[:4], "B1:depth_to_water")):
+            write(house, code, hours, [float(turn + 1)] * 50)
+    plain, cursor = [], start
+    while True:  # what the same entries take without looking on: one page a request
+        page = house.changes.changes(cursor, 200)
+        plain.append(page)
+        cursor = page.cursor
+        if not page.more:
+            break
+    answers, cursor = [], start
+    while True:
+        answers.append(pull(client, partner, cursor, 200))
+        cursor = answers[-1]["cursor"]
+        if not answers[-1]["more"]:
+            break
+    heard = [row for answer in answers for row in said(answer["items"])]
+    assert len(heard) == len(set(heard)) == 500
+    assert len(plain) >= 25, "what one page a request would take"
+    assert all(answer["items"] for answer in answers)
+    assert len(answers) <= 3
+    assert max(len(said(answer["items"])) for answer in answers) <= 200
+    assert cursor == house.changes.current_cursor()
+
+
+def test_the_look_behind_what_is_hidden_is_bounded(house: Container) -> None:
+    agreement = Agreement.read({"datasets": ["observations"], "stations": ["nobody"]}, "test")
+    feed = PartnerFeed(house, agreement, "330400")
+    seconds = itertools.count()
+    page = feed.page(None, 200, clock=lambda: float(next(seconds)))
+    assert (page.items, page.more) == ([], True)
+    cursors = [page.cursor]
+    while page.more:
+        page = feed.page(page.cursor, 200, clock=lambda: float(next(seconds)))
+        assert page.cursor not in cursors, "every request goes on"
+        cursors.append(page.cursor)

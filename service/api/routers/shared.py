@@ -28,7 +28,8 @@ def shared_changes(
 ) -> JSONResponse:
     """Give changes in commit order; a reader that keeps its cursor neither loses nor repeats any.
 
-    `items` may be empty while `more` is true: what lies between is not part of the agreement.
+    What the agreement hides is passed over within a request; only after a long stretch of it (about a second's work) may `items` be
+    empty while `more` is true.
     """
     container = container_of(request)
     partner = container.access.partner(caller.partner) if caller.partner is not None else None
@@ -37,8 +38,8 @@ def shared_changes(
             "this feed is read with a partner's key.", remedy="make one with `groundwatch key add --partner`"
         )
     feed = PartnerFeed(container, Agreement.read(partner.agreement, partner.code), node_code(container))
-    page = container.changes.changes(cursor, limit)
-    items = feed.items(page)
+    page = feed.page(cursor, limit)
+    items = page.items
     if items:
         detail = {"entries": len(items), "first_seq": items[0]["seq"], "last_seq": items[-1]["seq"]}
         container.access.audit_append(caller.actor, "read shared changes", partner.code, detail)
