@@ -249,7 +249,8 @@ class AlertEngine(Decisions):
                 continue
             stations[station.code] = station
             status = statuses.get(datastream.datastream_id or 0)
-            arrivals.setdefault(station.code, []).append(Arrival(datastream, status.last_time if status else None))
+            arrival = Arrival(datastream, status.last_time, status.last_received_at) if status else Arrival(datastream, None)
+            arrivals.setdefault(station.code, []).append(arrival)
         yield from ((stations[code], arrivals[code]) for code in sorted(arrivals))
 
     def _is_news(self, found: Found) -> bool:

@@ -88,7 +88,8 @@ def _judged(
     at = datetime.fromisoformat(alert.evidence["at"])
     context = Context(rule, at, about.station, about.datastream, source=replay.source_of(about.datastream))
     if "arrivals" in details:
-        context = replace(context, arrivals=[_heard(item, at, read_seq, replay, observations) for item in details["arrivals"]])
+        arrivals = [_heard(item, at, read_seq, replay, observations) for item in details["arrivals"]]
+        context = replace(context, station=replace(about.station, confirmed=True), arrivals=arrivals)  # as it was when judged
     else:
         context = replace(context, runs={"time_to_limit": {"limits": {details.get("limit_code"): details.get("forecast")}}})
     found = replay.judged(context, read_seq)
@@ -100,4 +101,4 @@ def _heard(item: Mapping[str, Any], at: datetime, read_seq: int, replay: Replay,
     recorded = datetime.fromisoformat(item["last_time"])
     later = observations.series(datastream.datastream_id or 0, recorded, at + timedelta(microseconds=1), as_of=read_seq)
     last = moment_of(later.time[-1]) if len(later.time) else None
-    return Arrival(replace(datastream, interval_s=item["interval_s"]), last)
+    return Arrival(replace(datastream, interval_s=item["interval_s"], confirmed=True), last)

@@ -17,6 +17,7 @@ from domain.alerting import AlertRecord, Rule
 from domain.model import Datastream, Station
 
 MOST_NAMED = 10
+DAY_H, DAYS_FROM_H = 24.0, 72.0
 BEIJING = ZoneInfo("Asia/Shanghai")
 REASONS: dict[str, tuple[str, str]] = {
     "interim": ("观测时段不足，速率为临时值", "the record is short, the rate is interim"),
@@ -39,6 +40,10 @@ REASONS: dict[str, tuple[str, str]] = {
     "beyond_horizon": ("预测期内不会达到", "not within the horizon of the forecast"),
     "no_limit": ("未登记限值", "no limit is registered"),
     "no_observation": ("没有观测", "there is no observation"),
+    "never_live": (
+        "数据入库时早已停测，从未实时接收",
+        "the record had ended long before it was received, nobody ever expected to hear from it",
+    ),
     "no_interval_or_no_observation": ("未登记观测间隔或没有观测", "no interval is declared or nothing was ever observed"),
     "unlike_unit": ("单位与规则不符", "the unit is unlike the rule's"),
     "no_subsidence": ("该观测项不能换算为沉降", "the property cannot be turned into subsidence"),
@@ -61,18 +66,31 @@ class Description:
 
 
 def describe(
-    alert: AlertRecord, rule: Rule, station: Station | None, datastream: Datastream | None = None, *, zone: tzinfo = BEIJING
+    alert: AlertRecord,
+    rule: Rule,
+    station: Station | None,
+    datastream: Datastream | None = None,
+    *,
+    zone: tzinfo = BEIJING,
+    simulated: bool = False,
 ) -> Description:
-    """Return the headline and the full explanation in both languages."""
-    words = _Words(alert, rule, station, datastream, zone)
+    """Return the headline and the full explanation in both languages; `simulated` marks it even where the evidence does not."""
+    words = _Words(alert, rule, station, datastream, zone, simulated=simulated or bool(alert.evidence.get("simulated")))
     return Description(words.headline_zh(), words.headline_en(), words.text_zh(), words.text_en())
 
 
 class _Words:
     def __init__(
-        self, alert: AlertRecord, rule: Rule, station: Station | None, datastream: Datastream | None, zone: tzinfo
+        self,
+        alert: AlertRecord,
+        rule: Rule,
+        station: Station | None,
+        datastream: Datastream | None,
+        zone: tzinfo,
+        *,
+        simulated: bool,
     ) -> None:
-        self.alert, self.rule, self.zone = alert, rule, zone
+        self.alert, self.rule, self.zone, self.simulated = alert, rule, zone, simulated
         self.evidence = alert.evidence
         self.action = definition_of(rule).action
         self.place_zh = station.name_zh if station else alert.station or alert.scope
@@ -84,7 +102,7 @@ class _Words:
         if value is None:
             return "—"
         if unit == "h":
-            return _duration(value)
+            return _duration(value, self._in_days())
         sigma = self.evidence.get("sigma")
         spread = f" ± {_spread(sigma)}" if sigma is not None else ""
         return f"{_figure(value)}{spread} {unit}".strip()
@@ -93,12 +111,18 @@ class _Words:
         limit, unit = self.evidence.get("limit"), self.evidence.get("unit") or ""
         if limit is None:
             return None
-        return _duration(limit) if unit == "h" else f"{limit:g} {unit}".strip()
+        return _duration(limit, self._in_days()) if unit == "h" else f"{limit:g} {unit}".strip()
+
+    def _in_days(self) -> bool:
+        """One unit for a silence and its limit: days where one is three days or more and the limit is not below a day, else hours."""
+        stated = [hours for hours in (self.evidence.get("value"), self.evidence.get("limit")) if hours is not None]
+        limit = self.evidence.get("limit")
+        return max(stated, default=0.0) >= DAYS_FROM_H and (limit is None or limit >= DAY_H)
 
     def _mark(self) -> tuple[str, str]:
         if self.alert.status is not MessageStatus.ACTUAL:
             return "【演练】", "[EXERCISE] "
-        return ("【模拟】", "[SIMULATED] ") if self.evidence.get("simulated") else ("", "")
+        return ("【模拟】", "[SIMULATED] ") if self.simulated else ("", "")
 
     def headline_zh(self) -> str:
         return f"{self._mark()[0]}{self.place_zh}：{self.rule.name_zh} {self.amount()}{self._standing()[0]}{self._outcome()[0]}"
@@ -227,10 +251,16 @@ class _Words:
         if self.rule.kind == "silence":
             spread = ("按时钟判定", "judged by the clock")
         if sigma is not None:
-            spread = ("中误差已知，按一倍中误差下限判定", "standard error known, judged by its bound")
+            spread = self._bound()
         if confirmation is Confirmation.AWAITED:
             return f"{spread[0]}；等待人工确认", f"{spread[1]}; waits for a person to confirm"
         return spread
+
+    def _bound(self) -> tuple[str, str]:
+        sigmas = float(getattr(definition_of(self.rule), "sigmas", 0.0))
+        if not sigmas:
+            return "中误差已知", "standard error known"
+        return f"中误差已知，按 {sigmas:g} 倍中误差的界限判定", f"standard error known, judged by its {sigmas:g}-sigma bound"
 
     def _method(self) -> tuple[str, str]:
         method: Any = self.evidence.get("method")
@@ -250,10 +280,9 @@ def _figure(value: float) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}".rstrip("0").rstrip(".") or "0"
 
 
-def _duration(hours: float) -> str:
-    """Return hours as they are up to three days, and in days beyond."""
-    amount, unit = (hours, "h") if hours < 72 else (hours / 24, "d")
-    return f"{round(amount, 1):g} {unit}"
+def _duration(hours: float, in_days: bool) -> str:
+    amount, unit = (hours / DAY_H, "d") if in_days else (hours, "h")
+    return f"{amount:.2g} {unit}" if amount < 1 else f"{amount:.1f}".removesuffix(".0") + f" {unit}"
 
 
 def _spread(sigma: float) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from alerts.cap import Area, Info, Message, Pair, reference, to_xml
 from alerts.explanation import BEIJING, Description, describe
 from alerts.rules import definition_of
-from domain.alert import AlertState, Confirmation, Level, MessageType
+from domain.alert import AlertState, Confirmation, Level, MessageStatus, MessageType
 from domain.alerting import AlertRecord, CapMessage, Rule
 from domain.errors import ConfigurationError
 from domain.model import Datastream, Disclosure, Station
@@ -30,6 +30,8 @@ class Issuer:
     ----------
     node
         The node's code.
+    simulated
+        True where the node itself is a simulation: its messages are for testing, whatever the station says.
     authority
         14 characters of GB/T 35965.1: region (6), body (3), unit (3), extension (2).
     sender
@@ -42,6 +44,7 @@ class Issuer:
     name_zh: str
     name_en: str
     zone: tzinfo = BEIJING
+    simulated: bool = False
 
     def __post_init__(self) -> None:
         if not _AUTHORITY.match(self.authority):
@@ -76,17 +79,18 @@ def cap_message(
     alert = subject.alert
     sent = now.replace(microsecond=0)
     references = tuple(reference(item.sender, item.identifier, item.sent) for item in earlier)
-    words = describe(alert, subject.rule, subject.station, subject.datastream, zone=issuer.zone)
+    simulated = is_simulated(issuer, subject)
+    words = _words(issuer, subject)
     message = Message(
         identifier=identifier,
         sender=issuer.sender,
         sent=sent,
-        status=alert.status,
+        status=status_outside(alert, simulated=simulated),
         message_type=kind,
         infos=(_info(issuer, subject, words, "zh-CN", sent), _info(issuer, subject, words, "en", sent)),
         restriction="长三角地面沉降联防联控成员单位 / members of the joint control network",
         references=references,
-        note="模拟数据 simulated data" if alert.evidence.get("simulated") else None,
+        note="模拟数据 simulated data" if simulated else None,
     )
     return CapMessage(
         identifier=identifier,
@@ -97,6 +101,26 @@ def cap_message(
         body=to_xml(message).decode(),
         reference_list=" ".join(references),
     )
+
+
+def is_simulated(issuer: Issuer, subject: Subject) -> bool:
+    """Is the ground simulated: the whole node's, the station's now, or the station's when the alert was judged?"""
+    station = subject.station is not None and subject.station.simulated
+    return issuer.simulated or station or bool(subject.alert.evidence.get("simulated"))
+
+
+def status_outside(alert: AlertRecord, *, simulated: bool) -> MessageStatus:
+    """Return the status of the message of an alert.
+
+    Simulated ground is Test ("technical testing only, all recipients disregard", CAP 1.2 section 3.2.1), though the house treats the
+    alert as an actual one. An exercise stays one: only its participants ever get it.
+    """
+    return MessageStatus.TEST if simulated and alert.status is MessageStatus.ACTUAL else alert.status
+
+
+def _words(issuer: Issuer, subject: Subject) -> Description:
+    simulated = is_simulated(issuer, subject)
+    return describe(subject.alert, subject.rule, subject.station, subject.datastream, zone=issuer.zone, simulated=simulated)
 
 
 def _info(issuer: Issuer, subject: Subject, words: Description, language: str, sent: datetime) -> Info:
@@ -173,7 +197,7 @@ def _parameters(alert: AlertRecord) -> tuple[Pair, ...]:
 def payload_of(issuer: Issuer, subject: Subject, message: CapMessage) -> dict[str, Any]:
     """Return what a receiver gets, as plain JSON, with the CAP message inside."""
     alert = subject.alert
-    words = describe(alert, subject.rule, subject.station, subject.datastream, zone=issuer.zone)
+    words, simulated = _words(issuer, subject), is_simulated(issuer, subject)
     evidence: Mapping[str, Any] = alert.evidence
     return {
         "version": 1,
@@ -183,7 +207,7 @@ def payload_of(issuer: Issuer, subject: Subject, message: CapMessage) -> dict[st
         "sender": message.sender,
         "sent": message.sent.isoformat(),
         "references": message.reference_list.split(),
-        "status": alert.status.value,
+        "status": status_outside(alert, simulated=simulated).value,
         "alert": {
             "identifier": alert.identifier,
             "rule": alert.rule_code,
@@ -203,7 +227,7 @@ def payload_of(issuer: Issuer, subject: Subject, message: CapMessage) -> dict[st
             "unit": evidence.get("unit"),
             "limit": evidence.get("limit"),
             "evidence_sha256": evidence.get("digest"),
-            "simulated": bool(evidence.get("simulated")),
+            "simulated": simulated,
         },
         "headline": {"zh": words.headline_zh, "en": words.headline_en},
         "explanation": {"zh": words.text_zh, "en": words.text_en},

@@ -17,6 +17,10 @@ class Arrived(Protocol):
     def last_time(self) -> datetime | None:
         """Phenomenon time of its newest observation."""
 
+    @property
+    def last_received_at(self) -> datetime | None:
+        """When an observation of it was last received."""
+
 
 class AlertRegisters(Protocol):
     """Stations, datastreams, limits and events, as the engine needs them."""

@@ -185,6 +185,7 @@ class Container:
             name_zh=str(cap.get("sender_name", node.name_zh)),
             name_en=node.name_en,
             zone=ZoneInfo(node.zone),
+            simulated=node.simulated,
         )
 
     @cached_property

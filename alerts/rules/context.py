@@ -30,10 +30,14 @@ _ZERO = timedelta()
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """When a datastream was last heard of, and how often it should be."""
+    """When a datastream was last heard of, and how often it should be.
+
+    `last_time` is the phenomenon time of its newest observation, `received_at` when the newest of its observations came in.
+    """
 
     datastream: Datastream
     last_time: datetime | None
+    received_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

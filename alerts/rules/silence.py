@@ -1,7 +1,8 @@
 """Kind `silence`: a datastream that was not heard of for longer than it should be, judged against the clock.
 
 The scope of an alert is the station: one gateway that falls silent is one alert with the list of its datastreams. An instrument alarm
-needs no confirmation and stays inside. This file finishes with `evaluate`.
+needs no confirmation and stays inside. Only what somebody expects to hear from can be silent: a confirmed datastream with an interval at
+a confirmed station, and not a station whose whole record had ended long before it was received. This file finishes with `evaluate`.
 """
 
 from __future__ import annotations
@@ -12,9 +13,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from alerts.lifecycle import Policy
-from alerts.rules.context import Context
+from alerts.rules.context import Arrival, Context
 from alerts.rules.definition import Action, Ladder, Reader, Scope
 from domain.alert import Evaluation, Level, Verdict
+
+ENDED_FOR = timedelta(days=365)
+ENDED_INTERVALS = 10
+"""A record that came in so much later than its newest observation is an archive: a year, and ten intervals for rare surveys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,29 +68,54 @@ def validate(definition: Mapping[str, Any], where: str) -> SilenceRule:
 
 
 def quiet_ones(definition: SilenceRule, context: Context) -> list[Quiet]:
-    """Return how silent each datastream with an expected interval is, the most silent first."""
+    """Return how silent each confirmed datastream with an expected interval is, the most silent first."""
     found = []
     for arrival in context.arrivals:
-        interval = definition.expected or _declared(arrival.datastream.interval_s)
-        if interval is None or arrival.last_time is None:
+        interval = _interval(definition, arrival)
+        if interval is None or arrival.last_time is None or not (context.station.confirmed and arrival.datastream.confirmed):
             continue
         silent_for = max(context.now - arrival.last_time - definition.grace, timedelta())
         found.append(Quiet(arrival.datastream.code, arrival.last_time, interval, silent_for, silent_for / interval))
     return sorted(found, key=lambda quiet: (-quiet.factor, quiet.datastream))
 
 
-def _declared(interval_s: float | None) -> timedelta | None:
-    return timedelta(seconds=interval_s) if interval_s else None
+def _interval(definition: SilenceRule, arrival: Arrival) -> timedelta | None:
+    declared = arrival.datastream.interval_s
+    return definition.expected or (timedelta(seconds=declared) if declared else None)
+
+
+def is_archive(definition: SilenceRule, context: Context) -> bool:
+    """Had the whole record of the station ended long before it was received, so that nobody ever expected to hear from it?
+
+    All of the station, because one old correction of a datastream that was live must not make an archive of it while others still come.
+    """
+    heard = [arrival for arrival in context.arrivals if arrival.last_time is not None]
+    return bool(heard) and all(_came_after_its_end(definition, arrival) for arrival in heard)
+
+
+def _came_after_its_end(definition: SilenceRule, arrival: Arrival) -> bool:
+    if arrival.last_time is None or arrival.received_at is None:
+        return False
+    interval = _interval(definition, arrival) or timedelta()
+    return arrival.received_at - arrival.last_time > max(ENDED_FOR, ENDED_INTERVALS * interval)
+
+
+def _nobody_expects(definition: SilenceRule, context: Context) -> str:
+    """Return why nothing can be silent here."""
+    known = any(_interval(definition, arrival) and arrival.last_time for arrival in context.arrivals)
+    return "unconfirmed" if known else "no_interval_or_no_observation"
 
 
 def evaluate(definition: SilenceRule, context: Context) -> Evaluation:
     """Return whether the station's most silent datastream was silent for too long.
 
-    The onset (`evidence['onset']`) is when the mildest limit ran out, the value is the silence in hours.
+    The onset (`evidence['onset']`) is when the mildest limit ran out, the value is the silence in hours. Where nobody expects to hear
+    anything (`unconfirmed`, `never_live`, no interval) it cannot be told: that opens no alert and resolves none.
     """
     quiet = quiet_ones(definition, context)
-    if not quiet:
-        return Evaluation(Verdict.CANNOT_TELL, Level.NONE, context.now, unit="h", reason="no_interval_or_no_observation")
+    if not quiet or is_archive(definition, context):
+        reason = "never_live" if quiet else _nobody_expects(definition, context)
+        return Evaluation(Verdict.CANNOT_TELL, Level.NONE, context.now, unit="h", reason=reason)
     worst = quiet[0]
     level = max((level for level, factor in definition.ladder.levels.items() if worst.factor >= factor), default=Level.NONE)
     limit = definition.ladder.levels.get(level)

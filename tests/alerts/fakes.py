@@ -45,6 +45,7 @@ class Observations:
     def __init__(self) -> None:
         self.seq = 1
         self.rows: dict[tuple[int, datetime], list[tuple[int, float, float, int]]] = {}
+        self.received: dict[int, datetime] = {}
 
     def put(self, datastream_id: int, rows: Sequence[tuple[datetime, float, float, int]]) -> tuple[int, datetime, datetime]:
         self.seq += 1
@@ -77,6 +78,7 @@ class Observations:
 @dataclass(frozen=True)
 class Status:
     last_time: datetime | None
+    last_received_at: datetime | None = None
 
 
 class Registers:
@@ -105,7 +107,10 @@ class Registers:
         return [self.datastreams[code] for code in sorted(self.datastreams) if after is None or code > after][:limit]
 
     def datastream_statuses(self, datastream_ids: Sequence[int]) -> Mapping[int, Status]:
-        return {identity: Status(self._observations.last_time(identity)) for identity in datastream_ids}
+        return {
+            identity: Status(self._observations.last_time(identity), self._observations.received.get(identity))
+            for identity in datastream_ids
+        }
 
     def limits(self, datastream: Datastream, station: Station) -> Sequence[Limit]:
         def applies(limit: Limit) -> bool:
@@ -352,7 +357,9 @@ class World:
         """Store (day after T0, value) and evaluate."""
         times = [(T0 + timedelta(days=day), value, sigma, quality) for day, value in rows]
         change = self.observations.put(self.identity(code), times)
-        self.engine.evaluate([change], now or max(time for time, *_ in times) + timedelta(seconds=1))
+        now = now or max(time for time, *_ in times) + timedelta(seconds=1)
+        self.observations.received[change[0]] = max(self.observations.received.get(change[0], now), now)
+        self.engine.evaluate([change], now)
 
     @property
     def alerts(self) -> list[AlertRecord]:

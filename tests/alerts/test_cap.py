@@ -10,10 +10,11 @@ import pytest
 from lxml import etree
 
 from alerts.cap import NAMESPACE, Area, Info, Message, Pair, parse, problems, to_xml
+from alerts.engine import AlertEngine
 from domain.alert import Level, MessageStatus, MessageType
 from domain.errors import FormatError, InputError
 from domain.model import Disclosure
-from tests.alerts.fakes import RATE, T0, World
+from tests.alerts.fakes import ISSUER, PARTNER, RATE, STAFF, T0, World
 
 NS = {"c": NAMESPACE}
 RATE_CODE = "WY01:displacement_up_rate_12mo"
@@ -73,6 +74,44 @@ def test_positions_that_are_not_open_are_rounded(messages):
     world.registers.stations["WY01"] = replace(world.registers.stations["WY01"], disclosure=Disclosure.OPEN)
     world.feed(RATE_CODE, [(0, -12.0)])
     assert "<circle>30.5234,120.9456 1</circle>" in world.store.tables.cap[0].body
+
+
+@pytest.mark.parametrize("what", ["station", "node"])
+def test_simulated_ground_is_a_test_for_whoever_gets_the_message_and_an_alert_in_the_house(what, shared_data):
+    world = World(RATE)
+    world.store.save_receiver(STAFF)
+    world.store.save_receiver(PARTNER)
+    if what == "station":
+        world.registers.stations["WY01"] = replace(world.registers.stations["WY01"], simulated=True)
+    else:
+        world.engine = AlertEngine(world.store, world.observations, world.registers, replace(ISSUER, simulated=True))
+    world.feed(RATE_CODE, [(0, -12.0)])
+    world.engine.confirm(1, "王工", None, T0 + timedelta(days=1))
+    world.feed(RATE_CODE, [(0, -1.0)], now=T0 + timedelta(days=2))
+    assert world.messages[-1] == "Cancel"
+    schema = etree.XMLSchema(etree.parse(str(shared_data / "cap" / "cap12.xsd")))
+    for message in world.store.tables.cap:
+        root = parse(message.body.encode())
+        assert schema.validate(root), schema.error_log
+        assert (root.findtext("c:status", None, NS), root.findtext("c:note", None, NS)) == ("Test", "模拟数据 simulated data")
+        assert [node.text[:5] for node in root.iterfind("c:info/c:headline", NS)] == ["【模拟】武", "[SIMU"]
+    (alert,) = world.alerts
+    assert alert.status is MessageStatus.ACTUAL
+    sent = world.store.notifications()
+    assert {item.receiver_code for item in sent} == {"staff", "partner"}
+    assert {(item.payload["status"], item.payload["alert"]["simulated"]) for item in sent} == {("Test", True)}
+    assert world.engine.explain(1)["ok"]
+
+
+def test_an_exercise_on_simulated_ground_stays_an_exercise():
+    world = World(RATE)
+    world.registers.stations["WY01"] = replace(world.registers.stations["WY01"], simulated=True)
+    world.engine.exercise("rate", RATE_CODE, Level.RED, "王工", T0)
+    assert "<status>Exercise</status>" in world.store.tables.cap[0].body
+
+
+def test_true_ground_is_actual(messages):
+    assert [etree.fromstring(body).findtext("c:status", "", NS) for body in messages] == ["Actual"] * 3
 
 
 def test_real_messages_are_accepted_and_refused_as_they_should(shared_data):

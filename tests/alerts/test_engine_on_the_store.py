@@ -12,6 +12,7 @@ import pytest
 
 from alerts.engine import AlertEngine
 from alerts.rules import parse_rule
+from alerts.store import AlertFilter
 from domain.alert import AlertState, Confirmation, Level
 from domain.alerting import AlertRecord
 from domain.model import Datastream, Derivation, ObservedProperty, Station, StationKind
@@ -22,7 +23,7 @@ from storage.database import Database
 from storage.observations import ObservationRepository
 from storage.register_rows import Node
 from storage.registers import RegisterRepository
-from tests.alerts.fakes import ISSUER, RATE, STAFF, T0
+from tests.alerts.fakes import ISSUER, RATE, SILENT, STAFF, T0
 
 pytestmark = pytest.mark.stack
 
@@ -64,8 +65,6 @@ class Stack:
         return identity, min(times), max(times)
 
     def alerts_on(self, datastream: Datastream) -> list[AlertRecord]:
-        from alerts.store import AlertFilter
-
         return list(self.alerts.list_alerts(AlertFilter(datastream=datastream.code))[0])
 
 
@@ -173,3 +172,25 @@ def test_forty_days_of_backfill_are_one_silent_record_and_no_storm(on_stack: Sta
     assert on_stack.alerts.notifications(alert_id=alert.alert_id) == []
     assert on_stack.alerts.cap_messages(alert.alert_id or 0) == []
     assert on_stack.engine.explain(alert.identifier)["ok"]
+
+
+def test_an_archive_is_told_by_when_it_was_received_and_a_stopped_station_is_silent(on_stack: Stack):
+    rule = {**SILENT, "scope": {"datastream": "ARC-*", "derived": False}}
+    on_stack.alerts.save_rule(parse_rule(rule), now=T0)
+    received = datetime.now(UTC)  # by the store's own clock
+    for code, age_d, confirmed in (("ARC-OLD", 3000, True), ("ARC-NEW", 3000, False), ("ARC-STOPPED", 30, True)):
+        station = Station(code, StationKind.GNSS_MARK, f"点{code}", code, confirmed=confirmed)
+        on_stack.registers.add_station(station, actor="test")
+        stream = Datastream(code, "displacement_up", "mm", interval_s=86400.0, confirmed=confirmed)
+        on_stack.put(
+            on_stack.registers.add_datastream(stream, actor="test"), [((received - T0) / timedelta(days=1) - age_d, 1.0)]
+        )
+    on_stack.engine.tick(received)
+    said = {state.scope: (state.verdict.value, state.reason) for state in on_stack.alerts.rule_states(rule_code="silent")}
+    assert said == {
+        "ARC-OLD": ("cannot_tell", "never_live"),
+        "ARC-NEW": ("cannot_tell", "unconfirmed"),
+        "ARC-STOPPED": ("breach", ""),
+    }
+    listed, _ = on_stack.alerts.list_alerts(AlertFilter(rule_code="silent"))
+    assert [alert.scope for alert in listed] == ["ARC-STOPPED"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
+
+import pytest
 
 from alerts.engine import AlertEngine
 from alerts.explanation import REASONS, describe
@@ -73,8 +76,6 @@ def test_a_cancelled_and_a_rejected_alert_say_so():
 
 
 def test_simulated_data_and_exercises_are_marked():
-    from dataclasses import replace
-
     from domain.alert import Level
 
     world = World(RATE)
@@ -102,7 +103,28 @@ def test_missing_data_are_named_and_those_that_come_are_not():
     said = describe(alert, rule, world.registers.stations["W7"])
     assert "Missing (1/2 datastreams): W7:depth_to_water (last 2026-01-01 08:00 UTC+08:00)" in said.text_en
     assert "中断的数据流（1/2）：W7:depth_to_water（最后 2026-01-01 08:00 UTC+08:00）" in said.text_zh
-    assert "Silent 4 d, above the yellow limit of 24 h" in said.headline_en.replace("silent", "Silent")
+    assert said.headline_en == "Well 7: silent 4 d, above the yellow limit of 1 d"
+
+
+@pytest.mark.parametrize(
+    ("interval_h", "silent_h", "said"),
+    [
+        (1, 264, "11 d, above the yellow limit of 1 d"),
+        (1, 30.5, "30.5 h, above the yellow limit of 24 h"),
+        (0.1, 264, "264 h, above the yellow limit of 2.4 h"),
+        (24, 80.4, "3.4 d, above the blue limit of 3 d"),
+    ],
+)
+def test_a_silence_and_its_limit_are_said_in_one_unit(interval_h, silent_h, said):
+    world = World(SILENT)
+    code = "W7:depth_to_water"
+    world.registers.datastreams[code] = replace(world.registers.datastreams[code], interval_s=interval_h * 3600.0)
+    world.feed(code, [(0, 5.0)])
+    world.engine.tick(T0 + timedelta(hours=silent_h))
+    (alert,) = world.alerts
+    told = describe(alert, world.store.rule("silent"), world.registers.stations["W7"])
+    assert told.headline_en == f"Well 7: silent {said}"
+    assert f"Limit: {said.split(' of ')[1]};" in told.text_en
 
 
 def test_a_limit_ahead_is_named_with_its_date():
@@ -129,6 +151,7 @@ def test_an_acceleration_says_what_it_is_measured_against():
     world.observations.put(world.identity("WY01:displacement_up"), past)
     world.feed(RATE_CODE, [(0, -9.0)])
     said = words(world)
+    assert "How sure: standard error known, judged by its 1-sigma bound" in said.text_en
     assert "9 ± 0.1 mm/a (as of 2026-01-01 08:00 UTC+08:00)" in said.text_en
     assert (
         "Compared: mean rate of the 5 years before 3 ± 0.14 mm/a; this year's must be 1.5 times that beyond 1 sigma"

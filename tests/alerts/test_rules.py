@@ -213,6 +213,17 @@ def test_acceleration_holds_beyond_the_errors_of_both_rates(before, recent, erro
     assert found.reason == ("not_significant" if verdict is Verdict.CANNOT_TELL else "")
 
 
+@pytest.mark.parametrize(("excess_sigmas", "verdict"), [(1.5, Verdict.CANNOT_TELL), (2.5, Verdict.BREACH)])
+def test_the_default_acceleration_asks_for_two_sigma(excess_sigmas, verdict):
+    stated = definition_of(next(rule for rule in default_rules() if rule.code == "subsidence-acceleration"))
+    assert (stated.sigmas, stated.ratio, stated.least) == (2.0, 1.5, 5.0)
+    error = (12.0 - 1.5 * 4.0) / excess_sigmas  # of the year's rate; that of the mean is small beside it
+    found = _speeding_mark(
+        4.0, 12.0, error, source_error=0.01, rule={"sigmas": stated.sigmas, "levels": {"blue": 0.5, "yellow": 1}}
+    )
+    assert found.verdict is verdict
+
+
 def test_the_limit_of_an_acceleration_is_the_one_that_the_rate_passed():
     found = _speeding_mark(2.0, 7.0, 0.1)
     assert (found.level, found.limit) == (Level.YELLOW, 5.0)
