@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from enum import Enum
 from typing import Any
 
@@ -71,8 +71,16 @@ def year_of(time: datetime) -> float:
 
 
 def time_of(year: float) -> datetime:
-    """Aware datetime of a decimal year, to the second."""
-    return aware(from_decimal_years([year])[0]).replace(microsecond=0)
+    """Aware datetime of a decimal year, to the nearest second.
+
+    A double keeps a decimal year to some ten microseconds, so a cut would turn midnight into the second before it.
+
+    Examples
+    --------
+    >>> time_of(year_of(datetime(2023, 6, 8, tzinfo=UTC))).isoformat()
+    '2023-06-08T00:00:00+00:00'
+    """
+    return (aware(from_decimal_years([year])[0]) + timedelta(milliseconds=500)).replace(microsecond=0)
 
 
 def plain(value: Any) -> Any:

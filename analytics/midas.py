@@ -32,8 +32,10 @@ class MidasResult:
 
     Attributes
     ----------
-    rate, rate_sigma : float
+    rate : float
         Unit of the values per year.
+    rate_sigma : float or None
+        Unit of the values per year; None where the slopes have no spread to take it from (a single pair).
     intercept : float
         Median level at the first epoch.
     n_used, n_pairs : int
@@ -45,7 +47,7 @@ class MidasResult:
     """
 
     rate: float
-    rate_sigma: float
+    rate_sigma: float | None
     intercept: float
     n_epochs: int
     n_used: int
@@ -186,7 +188,8 @@ def midas(
     used[second] = True
     return MidasResult(
         rate=rate,
-        rate_sigma=float(sigma),
+        # One pair (found forwards and backwards) has no spread: that is no knowledge of the error, not an error of 0.
+        rate_sigma=float(sigma) if sigma > 0.0 else None,
         intercept=float(np.median(x - rate * (t - t[0]))),
         n_epochs=int(t.size),
         n_used=int(used.sum()),

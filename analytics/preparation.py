@@ -8,7 +8,7 @@ preparation and its parameters.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -23,6 +23,8 @@ from analytics.trajectory import TrajectoryFit, TrajectoryModel, choose_model, f
 from domain.model import StationEvent, ValueKind
 
 MINIMUM_SPAN_A = 0.2
+NO_SCATTER = 1e-9
+"""Scatter, as a share of the range, that is rounding alone: two surveys lie on their line whatever their errors were."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,10 @@ class VelocityParameters:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A datastream ready to be fitted: usable samples at daily or slower rate, with its trajectory."""
+    """A datastream ready to be fitted: usable samples at daily or slower rate, with its trajectory.
+
+    `unweighted` is the trajectory of surveys of which nobody knows a sigma: its numbers hold, its sigmas mean nothing.
+    """
 
     samples: Samples
     years: Floats
@@ -78,6 +83,7 @@ class Prepared:
     logged: tuple[StationEvent, ...]
     detected: tuple[DetectedStep, ...]
     midas: MidasResult | None
+    unweighted: TrajectoryFit | None = None
 
     @property
     def span_a(self) -> float:
@@ -138,18 +144,16 @@ def _fit_sparse(given: Prepared) -> Prepared:
     model = TrajectoryModel(model.reference_year, False, (), model.steps)
     freedom = n - len(model.names)
     sigmas = given_sigmas(given.samples)
-    if sigmas is None and freedom < 1:
-        return given
     if freedom < 0:
         return given
-    weights = np.ones(n) if sigmas is None else sigmas
-    fit = fit_weighted(given.years, values, weights, model)
-    if sigmas is None:
-        scale = float(np.sqrt((fit.residual**2).sum() / freedom))
-        if scale > 0.0:
-            fit = fit_weighted(given.years, values, np.full(n, scale), model)
-    samples = Samples(given.samples.time, values, given.samples.sigma, given.samples.quality)
-    return Prepared(samples, given.years, True, fit, given.kept, given.logged, (), given.midas)
+    corrected = replace(given, samples=Samples(given.samples.time, values, given.samples.sigma, given.samples.quality))
+    if sigmas is not None:
+        return replace(corrected, fit=fit_weighted(given.years, values, sigmas, model))
+    plain = fit_weighted(given.years, values, np.ones(n), model)
+    scale = float(np.sqrt((plain.residual**2).sum() / freedom)) if freedom else 0.0
+    if scale <= NO_SCATTER * float(np.ptp(values)):
+        return replace(corrected, unweighted=plain)
+    return replace(corrected, fit=fit_weighted(given.years, values, np.full(n, scale), model))
 
 
 def given_sigmas(samples: Samples) -> Floats | None:

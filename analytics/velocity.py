@@ -23,7 +23,8 @@ from domain.quality import Quality
 
 __all__ = ["VelocityParameters", "describe", "newest_count", "outcome", "prepare", "run"]
 
-NAME, VERSION = "velocity", "2"
+NAME, VERSION = "velocity", "3"
+SIGMA_UNKNOWN = "sigma_unknown"
 DISAGREEMENT_SHARE = 0.25
 """A mark whose rate changes has a mean and a median rate that differ a little; that alone is no finding."""
 
@@ -43,7 +44,8 @@ def run(samples: Samples, events: Sequence[StationEvent], parameters: VelocityPa
     Returns
     -------
     Outcome
-        Status "ok", "interim" (span below 2.5 a) or "cannot_tell".
+        Status "ok", "interim" (span below 2.5 a, or a rate from surveys whose sigmas nobody knows; the latter has no
+        sigma) or "cannot_tell".
     """
     return outcome(samples, events, parameters, prepare(samples, events, parameters, now))
 
@@ -51,9 +53,15 @@ def run(samples: Samples, events: Sequence[StationEvent], parameters: VelocityPa
 def outcome(samples: Samples, events: Sequence[StationEvent], parameters: VelocityParameters, ready: Prepared) -> Outcome:
     """Write down a prepared fit."""
     result = describe(ready, parameters)
-    status = "cannot_tell" if ready.fit is None else "interim" if result["interim"] else "ok"
+    status = _status(ready)
     record = make_run((NAME, VERSION), samples, events, parameters, status, result)
     return Outcome(record, _scalars(ready, parameters, status), _findings(ready, parameters))
+
+
+def _status(ready: Prepared) -> str:
+    if ready.fit is None:
+        return "cannot_tell" if ready.unweighted is None else "interim"
+    return "interim" if ready.span_a < SEASONAL_SPAN_A else "ok"
 
 
 def describe(ready: Prepared, parameters: VelocityParameters) -> dict[str, Any]:
@@ -69,12 +77,15 @@ def describe(ready: Prepared, parameters: VelocityParameters) -> dict[str, Any]:
     if len(ready.samples):
         result |= {"start": aware(ready.samples.time[0]), "end": aware(ready.samples.time[-1])}
     if ready.midas is not None:
-        result |= {
-            "midas_rate": ready.midas.rate,
-            "midas_sigma": ready.midas.rate_sigma,
-            "midas_n_used": ready.midas.n_used,
-            "midas_n_pairs": ready.midas.n_pairs,
-        }
+        result |= {"midas_rate": ready.midas.rate, "midas_n_used": ready.midas.n_used, "midas_n_pairs": ready.midas.n_pairs}
+        if ready.midas.rate_sigma is not None:
+            result["midas_sigma"] = ready.midas.rate_sigma
+    for level in _cumulative(ready, parameters):
+        result |= {"cumulative": level.value, "cumulative_unit": level.unit}
+        if level.sigma is not None:
+            result["cumulative_sigma"] = level.sigma
+    if ready.unweighted is not None:
+        result |= {"rate": ready.unweighted.value_of("rate"), "reason": SIGMA_UNKNOWN}
     if ready.fit is None:
         return result
     result |= _describe_fit(ready, ready.fit)
@@ -131,7 +142,7 @@ def _steps(ready: Prepared, fit: TrajectoryFit) -> list[dict[str, Any]]:
         source, event = sources.get(year, ("detected", None))
         found.append(
             {
-                "time": event.start if event is not None else time_of(year),
+                "time": event.start if event is not None else _epoch_of(ready, year),
                 "size": fit.value_of(f"step_{j}"),
                 "sigma": fit.sigma_of(f"step_{j}"),
                 "source": source,
@@ -141,6 +152,11 @@ def _steps(ready: Prepared, fit: TrajectoryFit) -> list[dict[str, Any]]:
         stated = [event for event in ready.logged if event.size is not None]
         found += [{"time": e.start, "size": e.size, "sigma": None, "source": "stated"} for e in stated]
     return found
+
+
+def _epoch_of(ready: Prepared, year: float) -> datetime:
+    """The sampling epoch of a detected step: its year is that of the first sample after it."""
+    return aware(ready.samples.time[int(np.argmin(np.abs(ready.years - year)))])
 
 
 def _last_change(ready: Prepared) -> dict[str, Any]:
@@ -165,6 +181,9 @@ def _scalars(ready: Prepared, parameters: VelocityParameters, status: str) -> tu
         return ()
     end, unit = aware(ready.samples.time[-1]), f"{parameters.unit}/a"
     level = _cumulative(ready, parameters)
+    if ready.unweighted is not None:
+        rate = ready.unweighted.value_of("rate")
+        return (Scalar("velocity", unit, end, rate, None, Quality.UNKNOWN, ("interim", SIGMA_UNKNOWN)), *level)
     if ready.fit is None:
         missing = Scalar("velocity", unit, end, None, None, Quality.MISSING, ("cannot_tell",))
         return (missing, *level)
@@ -182,18 +201,24 @@ def _scalars(ready: Prepared, parameters: VelocityParameters, status: str) -> tu
 
 
 def _cumulative(ready: Prepared, parameters: VelocityParameters) -> tuple[Scalar, ...]:
-    """Change since the first epoch of the segment, logged offsets taken off, medians of about a fortnight."""
-    if parameters.value_kind == ValueKind.TOTAL or ready.fit is None:
+    """Change since the first epoch of the segment, logged offsets taken off, medians of about a fortnight.
+
+    Its sigma is that of the two ends, given or estimated; two surveys without given sigmas have a change and no sigma.
+    """
+    fit = ready.fit or ready.unweighted
+    if parameters.value_kind == ValueKind.TOTAL or fit is None:
         return ()
     value = ready.samples.value.copy()
-    for j, year in enumerate(ready.fit.model.steps):
+    for j, year in enumerate(fit.model.steps):
         if any(year_of(event.start) == year for event in ready.logged):
-            value -= np.where(ready.years >= year, ready.fit.value_of(f"step_{j}"), 0.0)
+            value -= np.where(ready.years >= year, fit.value_of(f"step_{j}"), 0.0)
     few = newest_count(ready.samples)
     change = float(np.median(value[-few:]) - np.median(value[:few]))
+    end = aware(ready.samples.time[-1])
+    if ready.fit is None:
+        return (Scalar("cumulative", parameters.unit, end, change),)
     sigmas = given_sigmas(ready.samples) if ready.sparse else None
     ends = (ready.fit.noise.scale, ready.fit.noise.scale) if sigmas is None else (sigmas[0], sigmas[-1])
-    end = aware(ready.samples.time[-1])
     return (Scalar("cumulative", parameters.unit, end, change, float(np.hypot(*ends))),)
 
 
@@ -216,7 +241,7 @@ def _findings(ready: Prepared, parameters: VelocityParameters) -> tuple[Finding,
             step.score,
             parameters.unit,
             "detected",
-            {"time": time_of(step.year).isoformat()},
+            {"time": _epoch_of(ready, step.year).isoformat()},
         )
         for step in ready.detected
     ]
@@ -227,6 +252,8 @@ def _findings(ready: Prepared, parameters: VelocityParameters) -> tuple[Finding,
 def _disagreement(ready: Prepared, parameters: VelocityParameters) -> Finding | None:
     """MIDAS and the trajectory differ by more than three common sigmas and a quarter of the rate."""
     if ready.fit is None or ready.midas is None or ready.span_a < SEASONAL_SPAN_A or ready.sparse:
+        return None
+    if ready.midas.rate_sigma is None:
         return None
     difference = ready.midas.rate - ready.fit.value_of("rate")
     sigma = float(np.hypot(ready.midas.rate_sigma, ready.fit.sigma_of("rate")))

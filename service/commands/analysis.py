@@ -87,9 +87,11 @@ def _line(entry: dict[str, object]) -> str:
     scalars = entry["scalars"]
     assert isinstance(scalars, list)
     words = [
-        f"{scalar['name']} {scalar['value']:.2f} ± {scalar['sigma']:.2f} {scalar['unit']}"
+        f"{scalar['name']} {scalar['value']:.2f} ± "
+        + (f"{scalar['sigma']:.2f}" if scalar["sigma"] is not None else "unknown")
+        + f" {scalar['unit']}"
         for scalar in scalars
-        if scalar["value"] is not None and scalar["sigma"] is not None
+        if scalar["value"] is not None
     ]
     return f"{entry['datastream']}: {', '.join(words) or 'cannot tell'}; {entry['findings']} findings"
 

@@ -58,11 +58,17 @@ def _velocity_line(answer: dict[str, Any]) -> str:
     where = f"{answer['file']} {answer['station']} {answer['component']}"
     if "rate" not in answer:
         return f"{where}: cannot tell from {answer['n']} samples over {answer['span_a']:.2f} a"
-    words = [f"{answer['rate']:.3f} ± {answer['rate_sigma']:.3f} {answer['unit']} ({answer['noise_model']})"]
+    noise = f" ({answer['noise_model']})" if "noise_model" in answer else ""
+    words = [f"{answer['rate']:.3f} ± {_sigma(answer, 'rate_sigma')} {answer['unit']}{noise}"]
     if "midas_rate" in answer:
-        words.append(f"MIDAS {answer['midas_rate']:.3f} ± {answer['midas_sigma']:.3f}")
+        words.append(f"MIDAS {answer['midas_rate']:.3f} ± {_sigma(answer, 'midas_sigma')}")
     words += [f"step {step['time']} {step['size']:.1f} ({step['source']})" for step in answer["steps"]]
     return f"{where}: " + "; ".join(words) + ("; interim, under 2.5 a" if answer["interim"] else "")
+
+
+def _sigma(answer: dict[str, Any], name: str) -> str:
+    """Two surveys have a rate and no sigma: that is said, never shown as 0."""
+    return f"{answer[name]:.3f}" if name in answer else "unknown"
 
 
 def detect(arguments: argparse.Namespace) -> int:

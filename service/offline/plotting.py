@@ -44,7 +44,7 @@ def plot_velocity(path: Path, found: Sequence[tuple[FileSeries, Mapping[str, Any
         above, below = axes[2 * number, 0], axes[2 * number + 1, 0]
         years = decimal_years(series.time)
         above.plot(years, series.value, ".", markersize=2, color="#777777", label="observations")
-        if result.get("rate") is not None:
+        if result.get("model") is not None:
             curve = fit_curve(result, years)
             above.plot(
                 years, curve.value, color="#0b5fa5", label=f"{result['rate']:.2f} ± {result['rate_sigma']:.2f} {series.unit}/a"
