@@ -37,12 +37,12 @@ def offset_m(
 ) -> float:
     """Return what to add to a height in `source_datum` to get one in `target_datum`.
 
-    The row with the longest matching region prefix wins; a row also serves in reverse.
+    The row with the longest matching region prefix wins; a row also serves in reverse. With `on`, only rows valid on that date serve.
 
     Raises
     ------
     DatumError
-        When a datum is missing or no row covers the region.
+        When a datum is missing or no row covers the region (on that date).
     """
     if not source_datum or not target_datum:
         raise DatumError(
@@ -61,9 +61,11 @@ def offset_m(
             best = (len(row.region_prefix), value)
     if best is None:
         raise DatumError(
-            f"no offset from {source_datum} to {target_datum} is configured for region {region_code or 'unknown'}.",
+            f"no offset from {source_datum} to {target_datum} is configured for region {region_code or 'unknown'}"
+            + (f" on {on.isoformat()}." if on else "."),
             where=where,
-            remedy="add a row with its source to datums.yaml of the node, or import in the datastream's own datum",
+            remedy=f"add a row {'valid on that date ' if on else ''}with its source to datums.yaml of the node, "
+            "or import in the datastream's own datum",
         )
     return best[1]
 

@@ -49,6 +49,9 @@ class Registry(Protocol):
     def add_datastream(self, datastream: Datastream, *, actor: str) -> Datastream:
         """Create a datastream and return it with its id; ConflictError when the schema refuses it."""
 
+    def datum_codes(self) -> Sequence[str]:
+        """Return the codes of every vertical datum that heights can be in, sorted."""
+
     def datum_offsets(self) -> Sequence[DatumOffset]:
         """Return every configured offset between vertical datums."""
 

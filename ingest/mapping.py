@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, tzinfo
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -18,6 +19,7 @@ from domain.model import Datastream, Disclosure, ObservedProperty, Sensor, Stati
 from domain.observation import Columns, SourceStream
 from domain.ports import Registry
 from domain.units import canonical, compatible, convert, convert_spread, parse_unit
+from ingest.datum_shift import DatumShift
 from ingest.formats.delimited import DATASTREAM_NAMES
 from ingest.formats.format import ImportContext
 from ingest.quality import Bounds
@@ -38,7 +40,7 @@ class Refusal:
 class Target:
     """Where a stream goes and what is done to its values.
 
-    `shift` is added after the conversion of units, in the datastream's unit.
+    `shift` is added after the conversion of units, in the datastream's unit; `datum` then converts heights of another datum.
     """
 
     datastream: Datastream
@@ -46,6 +48,7 @@ class Target:
     source_unit: str
     shift: float
     bounds: Bounds
+    datum: DatumShift | None = None
 
     def convert(self, rows: Columns) -> Columns:
         """Return the rows of one stream under the datastream's id and in its unit."""
@@ -53,10 +56,13 @@ class Target:
         sigma = convert_spread(rows.sigma, self.source_unit, self.datastream.unit)
         if self.shift:
             result = result + self.shift
+        if self.datum is not None:
+            result = self.datum.apply(rows.time, result)
         return replace(rows, stream=np.full(len(rows), self.datastream_id, dtype=np.int32), result=result, sigma=sigma)
 
     def convert_one(self, result: float) -> float:
-        """Return one value in the datastream's unit."""
+        """Return one value of a device, which reports in its datastream's datum, in the datastream's unit."""
+        assert self.datum is None
         if self.source_unit != self.datastream.unit:
             result = convert(result, self.source_unit, self.datastream.unit)
         return result + self.shift if self.shift else result
@@ -109,6 +115,8 @@ class StreamResolver:
         Values without unit are in the datastream's own.
     rehearse
         Make nothing: what would be made gets a negative id (dry run).
+    zone
+        Zone in which the date of an observation is taken, where an offset between datums has a validity.
     """
 
     def __init__(
@@ -121,15 +129,17 @@ class StreamResolver:
         actor: str,
         unit_is_the_datastreams: bool = False,
         rehearse: bool = False,
+        zone: tzinfo = UTC,
     ) -> None:
         self.registry, self.context, self.actor = registry, context, actor
         self.create, self.convert_datum, self.rehearse = create, convert_datum, rehearse
-        self.unit_is_the_datastreams = unit_is_the_datastreams
+        self.unit_is_the_datastreams, self.zone = unit_is_the_datastreams, zone
         self.created = Created()
         self.notes: list[str] = []
         self.conversions: list[dict[str, Any]] = []
         self._known: dict[tuple[str | None, ...], Target | Refusal] = {}
         self._rehearsed: dict[str, Station] = {}
+        self._datums: tuple[str, ...] = ()
 
     def resolve(self, stream: SourceStream) -> Target | Refusal:
         """Return where a stream goes, or why it cannot go anywhere."""
@@ -155,6 +165,7 @@ class StreamResolver:
             )
         code = datastream_code(station_code(stream.station), stream.property_code, stream.channel)
         datum = self._agreed("datum", stream.datum, self.context.datum, DatumError)
+        self._check_datum(datum)
         unit = self._agreed_unit(stream)
         existing = self.registry.datastream(code)
         if existing is None:
@@ -171,14 +182,17 @@ class StreamResolver:
         if source_unit is None:
             return Refusal("unit", _no_unit(code))
         if not compatible(source_unit, existing.unit):
-            convert(0.0, source_unit, existing.unit)
+            raise UnitError(
+                f"{source_unit!r} cannot be converted to {existing.unit!r}: they measure different things.",
+                remedy=f"state the unit of the values; {existing.code} is kept in {existing.unit!r}",
+            )
         frame = self._frame_fault(stream, existing)
         if frame is not None:
             return frame
-        shift = self._datum_shift(existing, observed, datum) + self._reference_shift(stream, existing)
+        shift, datum_shift = self._reference_shift(stream, existing), self._datum_shift(existing, observed, datum)
         if not existing.confirmed:
             self.created.note_unconfirmed(existing.code)
-        return Target(existing, existing.datastream_id or 0, source_unit, shift, bounds_of(existing, observed))
+        return Target(existing, existing.datastream_id or 0, source_unit, shift, bounds_of(existing, observed), datum_shift)
 
     def _agreed(self, word: str, stated: str | None, flag: str | None, error: type[InputError]) -> str | None:
         if stated and flag and stated != flag:
@@ -188,6 +202,18 @@ class StreamResolver:
                 remedy=f"leave out --{word}, or correct the file",
             )
         return stated or flag
+
+    def _check_datum(self, datum: str | None) -> None:
+        """Refuse a datum that nobody configured before anything offers to convert it."""
+        if datum is None:
+            return
+        self._datums = self._datums or tuple(self.registry.datum_codes())
+        if datum not in self._datums:
+            raise DatumError(
+                f"there is no vertical datum {datum!r}.",
+                where=self.context.filename,
+                remedy=f"state one of {', '.join(self._datums)}, or add it to datums.yaml of the node",
+            )
 
     def _agreed_unit(self, stream: SourceStream) -> str | None:
         stated = canonical(stream.unit) if stream.unit is not None else None
@@ -289,13 +315,13 @@ class StreamResolver:
             f"{existing.code} is in the frame {theirs}, the file in {mine}. Remedy: state the right one with --frame",
         )
 
-    def _datum_shift(self, existing: Datastream, observed: ObservedProperty, datum: str | None) -> float:
+    def _datum_shift(self, existing: Datastream, observed: ObservedProperty, datum: str | None) -> DatumShift | None:
         if datum is None and not observed.needs_datum:
-            return 0.0
+            return None
         if datum is None and self.unit_is_the_datastreams:
-            return 0.0  # a device of ours reports in the datum of its datastream
+            return None  # a device of ours reports in the datum of its datastream
         if datum is not None and datum == existing.datum_code:
-            return 0.0
+            return None
         if datum is not None and existing.datum_code is not None and not self.convert_datum:
             raise DatumError(
                 f"{existing.code} is kept in {existing.datum_code}, the file is in {datum}; datums are never mixed.",
@@ -304,11 +330,20 @@ class StreamResolver:
             )
         station = self.registry.station(existing.station)
         region = (station.region_code if station else None) or self.registry.node_region()
-        offset = offset_m(datum, existing.datum_code, region, self.registry.datum_offsets(), where=self.context.filename)
-        self.conversions.append(
-            {"datastream": existing.code, "from": datum, "to": existing.datum_code, "offset_m": offset, "region": region}
+        target = existing.datum_code
+        if datum is None or target is None:
+            offset_m(datum, target, region, (), where=self.context.filename)  # refuses with the remedy
+            return None
+
+        def note(offset: float) -> None:
+            self.conversions.append(
+                {"datastream": existing.code, "from": datum, "to": target, "offset_m": offset, "region": region}
+            )
+
+        offsets = self.registry.datum_offsets()
+        return DatumShift(
+            datum, target, region, offsets, unit=existing.unit, zone=self.zone, where=self.context.filename, used=note
         )
-        return convert_spread(offset, "m", existing.unit)
 
     def _reference_shift(self, stream: SourceStream, existing: Datastream) -> float:
         """Return what ties displacements counted from another first epoch to the datastream's own zero."""

@@ -32,6 +32,7 @@ from domain.ports import ObservationStore, RawFiles, Registry
 from ingest.formats import FORMATS, Format, ImportContext
 from ingest.formats.decoding import head, split_lines, unpack
 from ingest.formats.table import is_workbook, read_workbook
+from ingest.formats.timestamps import parse_zone
 from ingest.mapping import Refusal, StreamResolver, Target
 from ingest.messages import Message, ingest_messages
 from ingest.profile import Profile, load_profile, shipped_profiles
@@ -171,6 +172,7 @@ class Pipeline:
             actor=actor,
             unit_is_the_datastreams=entry.unit_is_the_datastreams,
             rehearse=dry_run,
+            zone=parse_zone(zone or (chosen.time.zone if chosen else None) or "UTC", where=filename),
         )
         progress = _Progress()
         flags = {"station": station, "unit": unit, "datum": datum, "zone": zone, "frame": frame}
@@ -281,12 +283,13 @@ class Pipeline:
 
 def checked(rows: Columns, target: Target, now: datetime) -> tuple[Columns, list[tuple[int, str, str]]]:
     """Convert, flag and sort out the rows of one stream: what is stored, and `(line, code, reason)` of what is not."""
+    rows, undated = without_offset(rows, target)
     converted = target.convert(rows)
     infinite = np.isinf(converted.result)
     ahead = impossible_time(converted.time, now)
     empty_extent = ~np.isnat(converted.end) & (converted.end <= converted.time)
     bad_sigma = ~np.isnan(converted.sigma) & ~(np.isfinite(converted.sigma) & (converted.sigma >= 0))
-    refused: list[tuple[int, str, str]] = []
+    refused = undated
     for mask, code, reason in (
         (infinite, "value", "the value is not finite; correct it"),
         (ahead, "clock", "the time is more than a day in the future; set the device's clock or the zone"),
@@ -296,6 +299,15 @@ def checked(rows: Columns, target: Target, now: datetime) -> tuple[Columns, list
         refused += [(int(line), code, reason) for line in converted.line[mask]]
     sound = ~(infinite | ahead | empty_extent | bad_sigma)
     return flagged(converted if sound.all() else converted.take(sound), target.bounds, now), refused
+
+
+def without_offset(rows: Columns, target: Target) -> tuple[Columns, list[tuple[int, str, str]]]:
+    """Leave out heights of another datum for whose date no offset is valid, with why."""
+    if target.datum is None:
+        return rows, []
+    reasons = target.datum.refusals(rows.time)
+    refused = [(int(line), "datum", reason) for line, reason in zip(rows.line, reasons, strict=True) if reason]
+    return rows.take(np.array([reason is None for reason in reasons], dtype=bool)), refused
 
 
 def without_contradictions(rows: Columns) -> tuple[Columns, list[tuple[int, str, str]]]:

@@ -128,6 +128,10 @@ class RegisterRepository:
         """Return every vertical datum, by code."""
         return self._all(SQL.datums, {}, lambda row: Datum(**row))
 
+    def datum_codes(self) -> Sequence[str]:
+        """Return the codes of every vertical datum that heights can be in, sorted."""
+        return [datum.code for datum in self.datums()]
+
     def datum_offsets(self) -> Sequence[DatumOffset]:
         """Return every configured offset between vertical datums."""
         return self._cache.get("offsets", lambda: self._all(SQL.datum_offsets, {}, lambda row: DatumOffset(**row)))

@@ -70,6 +70,9 @@ class MemoryRegistry:
         self.datastreams[datastream.code.casefold()] = made
         return made
 
+    def datum_codes(self) -> Sequence[str]:
+        return sorted(self.datums)
+
     def datum_offsets(self) -> Sequence[DatumOffset]:
         return self.offsets
 
