@@ -232,7 +232,7 @@ def convert(value: T, source: str, target: str) -> T:
     if here.dimension != there.dimension:
         raise UnitError(
             f"{source!r} cannot be converted to {target!r}: they measure different things.",
-            remedy=f"state the unit of the values; the datastream is kept in {target!r}",
+            remedy=f"use a unit of the same quantity as {source!r}, or correct the unit that is wrong",
         )
     if here.factor == there.factor and here.offset == there.offset:
         return value

@@ -132,12 +132,24 @@ def _on_invalid(request: Request, error: Exception) -> Response:
 
 
 def _described(item: Mapping[str, Any]) -> dict[str, str]:
+    if item["type"] == "json_invalid":
+        return _not_json(item)
     where = [str(part) for part in item["loc"]]
     name = ".".join(where[1:]) or where[0]
     bounds = ", ".join(f"{key} {value}" for key, value in (item.get("ctx") or {}).items() if isinstance(value, str | int | float))
     message = str(item["msg"])
     remedy = f"correct {name} in the {where[0]}" + (f" ({bounds})" if bounds else "") + "; see /docs"
     return {"parameter": name, "detail": message, "remedy": remedy}
+
+
+def _not_json(item: Mapping[str, Any]) -> dict[str, str]:
+    """The location of a body that cannot be parsed ends with the offset of the fault, not with a parameter."""
+    fault = (item.get("ctx") or {}).get("error", item["msg"])
+    return {
+        "parameter": "body",
+        "detail": f"the body is not JSON: {fault} at offset {item['loc'][-1]} (characters, from 0)",
+        "remedy": "send one JSON document in UTF-8 with Content-Type: application/json; see /docs",
+    }
 
 
 def _on_http(request: Request, error: Exception) -> Response:
