@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from alerts.recorder import Report
 from alerts.store import AlertFilter
-from domain.alert import AlertState, Level
+from domain.alert import AlertState, Level, Verdict
 from domain.alerting import AlertRecord, Receiver
 from domain.errors import FormatError
 from domain.licence import Limit
@@ -153,6 +154,28 @@ def test_a_backfill_that_breached_is_one_silent_record_and_no_storm(container: C
     assert container.alerts.cap_messages(record.alert_id or 0) == []
     assert record.evidence["episodes_total"] == EPISODES
     assert container.engine.explain(record.identifier)["ok"]
+
+
+def test_an_archive_that_is_imported_is_never_called_silent(container: Container, shared_data: Path) -> None:
+    """A real mark that ended nine years ago: neither as the import makes it, nor once a person has confirmed it."""
+    path = shared_data / "gnss" / "ngl_formats" / "ngl_CLV1_IGS14_sample.tenv3"
+    container.pipeline.ingest_file(path.read_bytes(), path.name, frame="IGS14", actor="tester", now=NOW)
+    received = datetime.now(UTC)  # by the store's own clock
+    assert silence_of(container, "CLV1", received) == (Verdict.CANNOT_TELL, "unconfirmed")
+
+    station = container.registers.station("CLV1")
+    assert station is not None
+    container.registers.update_station(replace(station, confirmed=True), actor="tester")
+    for stream in container.registers.list_datastreams(station="CLV1"):
+        container.registers.update_datastream(replace(stream, confirmed=True), actor="tester")
+    assert silence_of(container, "CLV1", received) == (Verdict.CANNOT_TELL, "never_live")
+    assert alerts_of(container, "CLV1") == []
+
+
+def silence_of(container: Container, station: str, now: datetime) -> tuple[Verdict, str]:
+    container.engine.tick(now)
+    (state,) = [item for item in container.alerts.rule_states(rule_code="silent") if item.scope == station]
+    return state.verdict, state.reason
 
 
 def alerts_of(container: Container, station: str) -> list[AlertRecord]:
