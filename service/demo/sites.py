@@ -16,6 +16,11 @@ from service.demo.noise import Array
 FUNNELS = {"wangjiangjing": (8.0, 12.0), "wuyuan": (7.0, 11.0), "danghu": (5.0, 8.0), "yuanhua": (5.0, 8.0), "wuzhen": (5.0, 7.5)}
 """Zones with a funnel of the pumping years: range of their mean subsidence rate today, mm/a."""
 COAST = (4.0, 8.0)
+RECLAIMED = "reclaimed"
+"""Zone of a tidal flat filled up a few years ago, where the thick soft clay still consolidates under its own new load."""
+RECLAIMED_RATE = (25.0, 26.5)
+"""Its mean rate, mm/a: some 22 to 26 in the last twelve months, beyond the 20 mm/a of an orange alert and below the 30 of a red one."""
+RECLAIMED_CONSTANT_A = (60.0, 90.0)
 BACKGROUND = (0.5, 4.0)
 REBOUND = (-3.0, -1.0)
 LAYERS = ("L1", "L2", "L3", "L4")
@@ -79,8 +84,7 @@ def draw_site(zone: str, grid: Array, record_days: int, first_day_of_year: float
         Source of randomness.
     """
     rebounds = zone == "" and rng.random() < 0.25
-    low, high = REBOUND if rebounds else FUNNELS.get(zone, COAST if zone == "coast" else BACKGROUND)
-    site = Site(zone, float(rng.uniform(low, high)))
+    site = Site(zone, float(rng.uniform(*_rates_of(zone, rebounds))))
     for aquifer in ("I", "II", "III"):
         model = _draw_head(aquifer, zone, rebounds, rng)
         site.head_models[aquifer] = model
@@ -92,6 +96,12 @@ def draw_site(zone: str, grid: Array, record_days: int, first_day_of_year: float
         site.layers[layer.name] = compaction_mm(layer, grid, site.heads[drivers[layer.name]])
         site.clean_layers[layer.name] = compaction_mm(layer, grid, clean[drivers[layer.name]])
     return site
+
+
+def _rates_of(zone: str, rebounds: bool) -> tuple[float, float]:
+    if rebounds:
+        return REBOUND
+    return {**FUNNELS, "coast": COAST, RECLAIMED: RECLAIMED_RATE}.get(zone, BACKGROUND)
 
 
 def _draw_head(aquifer: str, zone: str, rebounds: bool, rng: np.random.Generator) -> HeadModel:
@@ -115,7 +125,7 @@ def _balanced_layers(
     """Share the residual consolidation among the layers so that the surface has the drawn mean rate over the record."""
     days = grid[:record_days]
     shares = rng.dirichlet([9.0, 4.0, 6.0, 3.0])
-    constants = rng.uniform(10.0, 40.0, len(LAYERS))
+    constants = rng.uniform(*(RECLAIMED_CONSTANT_A if site.zone == RECLAIMED else (10.0, 40.0)), len(LAYERS))
     lags = rng.uniform(10.0, 60.0, len(LAYERS))
     elastic = np.array(ELASTIC_MM_PER_M) * rng.uniform(0.8, 1.25, len(LAYERS))
     rebound = sum(

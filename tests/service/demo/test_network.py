@@ -69,6 +69,17 @@ def test_marks_of_one_funnel_tell_the_same_story(network: Demonstration) -> None
     assert rates["JX-BM01:height"] == pytest.approx(gnss, rel=0.12)
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_reclaimed_land_is_clearly_orange_over_the_last_year(seed: int) -> None:
+    drawn = build(seed, NOW)
+    series = drawn.series["JX-EX03:compaction:total"]
+    last_year = series.days > series.days[-1] - 365.25
+    rate = np.polyfit(series.days[last_year], series.result[last_year], 1)[0] * 365.25
+    assert 22.0 < rate < 28.0, "beyond the 20 mm/a of orange and below the 30 of red, with room for the stated uncertainty"
+    (truth,) = [item for item in drawn.truths.velocities if item.datastream == "JX-EX03:compaction:total"]
+    assert 24.5 < truth.rate < 27.0
+
+
 def test_only_logged_steps_are_in_the_public_log(network: Demonstration) -> None:
     logged = {(step.datastream.split(":")[0], step.time) for step in network.truths.steps if step.logged}
     assert {(event.station, event.start) for event in network.events} == logged
