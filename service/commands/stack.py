@@ -126,7 +126,9 @@ def _tell_addresses(settings: Settings, environ: Mapping[str, str], password: st
     _say(f"MQTT       {_without_login(environ['GROUNDWATCH_MQTT_URL'])}")
     _say(f"database   {_without_login(environ['GROUNDWATCH_DATABASE_URL'])}  (with its password: groundwatch embedded url)")
     if settings.demo:
-        _say("simulated  模拟数据: all stations and observations of the demonstration network are simulated")
+        _say(
+            "simulated  模拟数据: the stations of the demonstration network are simulated and marked so; files that you import are not"
+        )
     if password is not None:
         _say(f"log in as  {ADMIN}  password {password}   (shown once; change it with: groundwatch user set {ADMIN} password=...)")
     _say("Ctrl-C stops everything that this command started")

@@ -201,12 +201,15 @@ function actions(alert, { onStation, onChanged }) {
   if (!alert.acknowledged_at) buttons.push(press(t("acknowledge"), "primary act-acknowledge", () => acknowledge(alert, onChanged)));
   const undecided = alert.confirmation === "awaited" || (alert.confirmation === "not_needed" && alert.state === "firing");
   if (undecided) {
-    buttons.push(press(t("confirm"), "act-confirm", () => decide(alert, "confirmed", onChanged)));
+    buttons.push(press(t(confirmWord(alert)), "act-confirm", () => decide(alert, "confirmed", onChanged)));
     buttons.push(press(t("reject"), "act-reject", () => decide(alert, "rejected", onChanged)));
   }
   if (alert.station) buttons.push(press(t("show_station"), "act-station", () => onStation(alert.station, alert.datastream)));
   return h("div", { class: "alert-actions" }, buttons);
 }
+
+/** Where nothing waits for a person, to confirm an alert only means that others may hear of it. */
+const confirmWord = (alert) => (alert.confirmation === "awaited" ? "confirm" : "confirm_share");
 
 function history(transitions) {
   if (!transitions.length) return null;
@@ -225,10 +228,12 @@ async function acknowledge(alert, onChanged) {
 }
 
 async function decide(alert, decision, onChanged) {
+  const title = t(decision === "confirmed" ? confirmWord(alert) : "reject");
+  const effect = decision === "confirmed" && alert.confirmation !== "awaited" ? "confirmed_share" : decision;
   await personal("confirm", (who) => ask({
-    title: t(decision === "confirmed" ? "confirm" : "reject"),
-    body: [h("p", { class: "hint" }, pick(alert.headline)), h("p", {}, t("acts_as", { name: who })), h("p", {}, t(`decide.${decision}`))],
-    fields: [{ name: "note", label: t("reason"), rows: 3, required: decision === "rejected" }], action: t(decision === "confirmed" ? "confirm" : "reject"),
+    title,
+    body: [h("p", { class: "hint" }, pick(alert.headline)), h("p", {}, t("acts_as", { name: who })), h("p", {}, t(`decide.${effect}`))],
+    fields: [{ name: "note", label: t("reason"), rows: 3, required: decision === "rejected" }], action: title,
     submit: ({ note }) => post(`/alerts/${code(alert.id)}/confirmation`, { decision, ...(note.trim() ? { note: note.trim() } : {}) }),
   }), alert, onChanged);
 }

@@ -277,6 +277,7 @@ function changedAlert(full) {
 
 function drawStationsEverywhere() {
   if (mapReady) drawStations();
+  drawSimulatedNote();
   fill(byId("station-options"), state.stations.map((station) => h("option", { value: station.code }, nameOf(station))));
   if (state.selected) drawStation(stationHandlers);
 }
@@ -286,8 +287,16 @@ function drawNode() {
   byId("node-name").textContent = nameOf(node);
   document.title = `${node.simulated ? `[${t("simulated")}] ` : ""}${nameOf(node)} · GroundWatch`;
   byId("simulated").hidden = !node.simulated;
-  byId("simulated-note").hidden = !node.simulated;
+  drawSimulatedNote();
   byId("version").textContent = `GroundWatch ${node.version ?? ""}`;
+}
+
+/** All of it is simulated until real files are imported into the demonstration; then each station says for itself. */
+function drawSimulatedNote() {
+  const real = state.stations.filter((station) => !station.simulated).length;
+  const note = byId("simulated-note");
+  note.hidden = !state.node.simulated;
+  note.textContent = t(real ? "simulated_note_mixed" : "simulated_note", { n: real });
 }
 
 function drawAccount() {

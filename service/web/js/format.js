@@ -32,6 +32,13 @@ export function number(value, unit, decimals = decimalsOf(unit)) {
   return (/^-0\.?0*$/.test(text) ? text.slice(1) : text).replace("-", "−");
 }
 
+/** `30.5213°N 115.2582°W`; with two decimals where the server rounded the position, which says nothing of the others. */
+export function position({ latitude_deg: latitude, longitude_deg: longitude }) {
+  const rounded = [latitude, longitude].every((angle) => Math.abs(angle * 100 - Math.round(angle * 100)) < 1e-6);
+  const angle = (value, positive, negative) => `${Math.abs(value).toFixed(rounded ? 2 : 4)}°${value < 0 ? negative : positive}`;
+  return `${angle(latitude, "N", "S")} ${angle(longitude, "E", "W")}`;
+}
+
 /** A number and its unit, joined by a no-break space. */
 export function quantity(value, unit, decimals) {
   const text = number(value, unit, decimals);

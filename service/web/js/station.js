@@ -2,7 +2,7 @@
 import { code, get, list } from "./api.js";
 import { byId, fill, h } from "./dom.js";
 import { nameOf, t, word } from "./i18n.js";
-import { ago, dateTime, directionText, number, offsetText, quantity, unitText } from "./format.js";
+import { ago, dateTime, directionText, number, offsetText, position, quantity, unitText } from "./format.js";
 import { failure, loading, nothing } from "./messages.js";
 import { now, state, stationState } from "./state.js";
 import { symbol } from "./symbols.js";
@@ -107,7 +107,7 @@ function facts(station, live) {
     word("kind", station.kind),
     region ? nameOf(region) : station.region_code,
     station.longitude_deg === null || station.longitude_deg === undefined ? t("no_position")
-      : h("span", { class: "num" }, `${number(station.latitude_deg, "", 4)}°N ${number(station.longitude_deg, "", 4)}°E CGCS2000`),
+      : h("span", { class: "num" }, `${position(station)} CGCS2000`),
     station.simulated ? h("em", { class: "badge-simulated small" }, t("simulated")) : null,
     station.confirmed === false ? h("em", { class: "mark mark-due" }, t("unconfirmed")) : null,
     station.disclosure && station.disclosure !== "open" ? word("disclosure", station.disclosure) : null,

@@ -35,6 +35,39 @@ def test_the_simulated_network_is_clearly_marked(page: Page, api: FakeApi) -> No
     assert not page.one("#simulated-note").is_displayed()
 
 
+def test_a_real_station_in_the_demonstration_is_not_called_simulated(page: Page, api: FakeApi) -> None:
+    api.network.stations["JX-GN-01"]["simulated"] = False
+    page.open()
+    assert page.text("#simulated-note") == (
+        "本节点为演示网：标有“模拟”的测站及其数据、预警不是真实监测成果；所示测站中有 1 个不是模拟的。"
+    )
+    page.click("#language")
+    page.until(lambda: "not simulated: 1." in page.text("#simulated-note"), "the note follows the language")
+    page.open("#station=JX-GN-01")
+    page.until(lambda: [one.text for one in page.all("#station-facts code")] == ["JX-GN-01"], "the station is open")
+    assert not page.all("#station-facts .badge-simulated")
+    page.open("#station=JX-OW-01")
+    page.until(lambda: [one.text for one in page.all("#station-facts code")] == ["JX-OW-01"], "the other station is open")
+    assert page.all("#station-facts .badge-simulated")
+
+
+@pytest.mark.parametrize(
+    ("latitude", "longitude", "shown"),
+    [
+        (30.52, 120.94, "30.52°N 120.94°E"),
+        (30.5213, 120.94, "30.5213°N 120.9400°E"),
+        (38.50402, -115.2582, "38.5040°N 115.2582°W"),
+        (-33.25, -70.5, "33.25°S 70.50°W"),
+    ],
+)
+def test_positions_are_no_finer_than_they_are_given_and_know_their_hemisphere(
+    page: Page, api: FakeApi, latitude: float, longitude: float, shown: str
+) -> None:
+    api.network.stations["JX-GN-01"] |= {"latitude_deg": latitude, "longitude_deg": longitude}
+    page.open("#station=JX-GN-01")
+    page.until(lambda: [one.text for one in page.all("#station-facts .num")] == [f"{shown} CGCS2000"], f"it lies at {shown}")
+
+
 def test_alerts_are_counted_by_colour_with_a_letter_beside_the_colour(page: Page) -> None:
     page.open()
     counts = {level: page.data(f".tile-{level}")["count"] for level in ("red", "orange", "yellow", "blue")}
@@ -197,6 +230,23 @@ def test_what_awaits_a_person_is_confirmed_or_rejected(page: Page, api: FakeApi,
     page.click("dialog button[type=submit]")
     page.until(lambda: api.network.alerts[101]["confirmation"] == decision, "the decision has arrived")
     page.until(lambda: not page.all(f'[data-alert="101"] .{button}'), "nothing is left to decide")
+
+
+def test_an_alert_that_waits_for_nobody_can_be_confirmed_so_that_it_may_be_shared(page: Page, api: FakeApi) -> None:
+    page.open()
+    page.click("#account")
+    log_in(page, "wang", "geology-2026")
+    page.until(lambda: page.data("#account").get("name") == "wang", "wang is logged in")
+    for number, label in ((101, "核实属实"), (103, "核实属实，可通报伙伴单位")):
+        page.click(f'[data-alert="{number}"] .alert-head')
+        button = f'[data-alert="{number}"] .act-confirm'
+        page.until(lambda button=button, label=label: [one.text for one in page.all(button)] == [label], f"{button} says {label}")
+    page.click('[data-alert="103"] .act-confirm')
+    page.until(lambda: page.all("dialog textarea[name=note]"), "the dialog is open")
+    assert "在本单位已生效" in page.text("dialog")
+    assert page.text("dialog button[type=submit]") == "核实属实，可通报伙伴单位"
+    page.click("dialog button[type=submit]")
+    page.until(lambda: api.network.alerts[103]["confirmation"] == "confirmed", "the decision has arrived")
 
 
 def test_a_role_that_may_not_is_told_so(page: Page, api: FakeApi) -> None:
