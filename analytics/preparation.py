@@ -140,6 +140,8 @@ def _fit_sparse(given: Prepared) -> Prepared:
         if event.size is not None:
             values[given.years >= year_of(event.start)] -= event.size
     unknown = [year_of(event.start) for event in given.logged if event.size is None]
+    if np.bincount(np.searchsorted(unknown, given.years, side="right")).max() < 2:
+        return given  # an offset of unknown size between all surveys: movement and offset cannot be told apart
     model = choose_model(given.years, unknown)
     model = TrajectoryModel(model.reference_year, False, (), model.steps)
     freedom = n - len(model.names)

@@ -258,3 +258,59 @@ def test_the_forecast_band_covers_what_came() -> None:
         inside += int(np.sum((samples.value[1400:] > curve.lower) & (samples.value[1400:] < curve.upper)))
         total += 400
     assert 0.85 <= inside / total <= 1.0
+
+
+SURVEYS = np.array(["2003-05-10", "2023-05-10"], dtype="datetime64[us]")
+TWENTY_YEARS = 7305 / 365.25
+
+
+def surveyed(samples: Samples, events: list[StationEvent] | None = None) -> Outcome:
+    settings = AnalysisSettings("m", property_code="height")
+    return by_method(analyse_datastream(samples, events or [], settings, datetime(2026, 1, 1, tzinfo=UTC)))["velocity"]
+
+
+def test_two_surveys_with_sigmas_have_a_change_and_a_rate_with_theirs() -> None:
+    outcome = surveyed(Samples(SURVEYS, np.array([2.1, 2.065]), np.array([0.003, 0.004])))
+    scalars = {scalar.name: scalar for scalar in outcome.scalars}
+    assert outcome.run.status == "ok"
+    assert scalars["cumulative"].value == pytest.approx(-35.0)
+    assert scalars["cumulative"].sigma == pytest.approx(5.0)
+    assert scalars["velocity"].value == pytest.approx(-35.0 / TWENTY_YEARS)
+    assert scalars["velocity"].sigma == pytest.approx(5.0 / TWENTY_YEARS)
+    assert scalars["midas_velocity"].sigma is None
+
+
+@pytest.mark.parametrize("heights", [[2.1, 2.065], [2.1, 2.0825, 2.065]])
+def test_surveys_whose_scatter_tells_nothing_have_a_change_and_a_rate_without_sigma(heights: list[float]) -> None:
+    times = SURVEYS[0] + (np.linspace(0.0, 1.0, len(heights)) * (SURVEYS[1] - SURVEYS[0]).astype(float)).astype("timedelta64[us]")
+    outcome = surveyed(Samples(times, np.array(heights)))
+    scalars = {scalar.name: scalar for scalar in outcome.scalars}
+    assert outcome.run.status == "interim"
+    assert (scalars["cumulative"].sigma, scalars["velocity"].sigma) == (None, None)
+    assert scalars["cumulative"].value == pytest.approx(-35.0)
+    assert scalars["velocity"].value == pytest.approx(-35.0 / TWENTY_YEARS)
+    assert outcome.run.result["reason"] == "sigma_unknown"
+    assert not {"rate_sigma", "cumulative_sigma"} & set(outcome.run.result)
+
+
+def test_a_stated_offset_between_two_surveys_is_taken_off_their_change_and_an_unknown_one_leaves_none() -> None:
+    samples = Samples(SURVEYS, np.array([2.1, 2.065]))
+    moved = datetime(2010, 1, 1, tzinfo=UTC)
+    stated = surveyed(samples, [event(moved, EventEffect.OFFSET, size=-20.0)])
+    assert {s.name: s.value for s in stated.scalars}["cumulative"] == pytest.approx(-15.0)
+    unknown = surveyed(samples, [event(moved, EventEffect.OFFSET)])
+    assert unknown.run.status == "cannot_tell"
+    assert "cumulative" not in {scalar.name for scalar in unknown.scalars}
+
+
+def test_a_detected_step_is_dated_by_the_first_epoch_after_it() -> None:
+    generator = np.random.default_rng(3)
+    for first in range(300, 306):
+        values = generator.normal(0.0, 1.0, 900) + 40.0 * (np.arange(900) >= first)
+        samples = Samples(days(900), values)
+        outcome = METHODS["velocity"].run(samples, [], VelocityParameters(zone_offset_h=0.0), after(samples))
+        expected = aware(samples.time[first])
+        assert [step["time"] for step in outcome.run.result["steps"]] == [plain(expected)]
+        assert [finding.parameters["time"] for finding in outcome.findings if finding.kind == FindingKind.STEP] == [
+            expected.isoformat()
+        ]

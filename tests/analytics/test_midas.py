@@ -112,3 +112,9 @@ def test_an_unlogged_step_hardly_moves_the_rate() -> None:
 @pytest.mark.parametrize("n", [0, 1, 2, 200])
 def test_a_record_without_a_pair_has_no_velocity(n: int) -> None:
     assert midas(np.arange(n) / 365.25, np.zeros(n)) is None
+
+
+def test_one_pair_has_a_rate_and_no_sigma() -> None:
+    result = midas(np.array([2003.35, 2023.35]), np.array([2100.0, 2065.0]))
+    assert result is not None
+    assert (round(result.rate, 6), result.rate_sigma, result.n_used, result.n_pairs) == (-1.75, None, 2, 2)
