@@ -11,9 +11,15 @@ import pytest
 
 from domain.datum import DatumOffset, height_difference_m
 from domain.errors import DatumError
+from service.analysing import Analyst
+from service.api.app import create_app
+from service.api.passwords import digest_of
 from service.bootstrap import Container
 from service.configuration import apply_folder
 from service.settings import Settings
+from tests.service.api.client import TestClient
+from tests.service.api.conftest import bearer
+from tests.service.api.world import TOKENS
 
 pytestmark = pytest.mark.stack
 
@@ -43,10 +49,37 @@ def test_the_answer_is_minus_35_millimetres(container: Container) -> None:
     assert datastream.datastream_id is not None
     assert datastream.datum_code == "CN-H85"
     heights = container.observations.series(datastream.datastream_id).result
+    assert heights.tolist() == [2.1, 2.065]
     assert np.round(np.diff(heights) * 1000, 6).tolist() == [-35.0]
     batch = container.observations.batch(converted.batch_ids[0])
     assert batch is not None
     assert batch.parameters["datum_conversions"][0]["offset_m"] == -1.828
+
+
+def test_analysis_and_api_say_minus_35_and_no_sigma_that_nobody_knows(container: Container) -> None:
+    for raw, name in ((H85_2023, "2023.csv"), (WUSONG_2003, "2003.csv")):
+        container.pipeline.ingest_file(raw, name, convert_datum=True, actor="tester", now=NOW)
+    datastream = container.registers.datastream("王江泾旧点:height")
+    assert datastream is not None
+    with Analyst(container, in_process=True) as analyst:
+        velocity = analyst.analyse(datastream, NOW)[0]
+    scalars = {scalar.name: scalar for scalar in velocity.scalars}
+    change, rate = scalars["cumulative"], scalars["velocity"]
+    assert change.value == pytest.approx(-35.0, abs=0.05)
+    assert (change.unit, change.sigma) == ("mm", None)
+    assert rate.value == pytest.approx(-1.75, abs=0.01)
+    assert (rate.sigma, rate.reasons) == (None, ("interim", "sigma_unknown"))
+    assert velocity.run.status == "interim"
+    assert "midas_sigma" not in velocity.run.result
+    container.access.add_account("analyst", "Analyst", "analyst", None)
+    container.access.add_key(digest_of(TOKENS["analyst"]), "gw_test", "analyst", account="analyst")
+    with TestClient(create_app(container, listen=False)) as client:
+        shown = client.get("/api/v1/datastreams/王江泾旧点:height/results", headers=bearer("analyst")).json()["velocity"]
+        stored = client.get("/api/v1/observations?datastream=王江泾旧点:height_cumulative", headers=bearer("analyst")).json()
+    assert shown["cumulative"] == pytest.approx(-35.0, abs=0.05)
+    assert shown["cumulative_unit"] == "mm"
+    assert [item["result"] for item in stored["items"]] == [pytest.approx(-35.0, abs=0.05)]
+    assert (stored["unit"], stored["items"][0]["sigma"]) == ("mm", None)
 
 
 def test_the_constant_is_that_of_the_region_and_not_of_a_neighbour() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 
 import numpy as np
 import pytest
 
+from domain.datum import DatumOffset
 from domain.errors import ConflictError, UnavailableError
 from domain.model import Datastream, Derivation, Station, StationKind
 from ingest.messages import Message
@@ -82,6 +83,64 @@ def test_without_an_offset_for_the_region_nothing_is_converted(store: MemoryStor
     report = put(pipeline, WUSONG_2003, convert_datum=True)
     assert (report.accepted, report.rejects[0].code) == (0, "datum")
     assert "no offset" in report.rejects[0].reason
+
+
+TWO_DATES = "高程系统：吴淞高程\n点名,高程(m),观测日期\n王江泾1,3.928,2003-05-10\n王江泾1,3.900,2013-01-01\n".encode()
+
+
+def dated(*rows: tuple[float, date | None, date | None]) -> MemoryRegistry:
+    offsets = [DatumOffset("CN-WUSONG", "CN-H85", "3304", value, "table", start, end) for value, start, end in rows]
+    return MemoryRegistry(offsets, region="330400")
+
+
+def test_each_height_takes_the_offset_that_is_valid_on_its_local_date(store: MemoryStore) -> None:
+    turn = date(2013, 1, 1)  # at UTC+8 the second height is observed on that very day, which in UTC begins the day before
+    registry = dated((-1.828, None, turn), (-1.830, turn, None))
+    pipeline = Pipeline(registry, store)
+    put(pipeline, H85_2023)
+    report = put(pipeline, TWO_DATES, convert_datum=True)
+    assert (report.accepted, report.rejected) == (2, 0)
+    heights = sorted(store.values(registry.datastream("王江泾1:height")).items())
+    assert [value for _, value in heights] == [2.1, 2.07, 2.065]
+    assert [entry["offset_m"] for entry in report.notes["datum_conversions"]] == [-1.828, -1.830]
+
+
+def test_a_height_of_a_date_that_no_offset_covers_is_refused_and_the_others_are_stored(store: MemoryStore) -> None:
+    registry = dated((-1.828, None, date(2010, 1, 1)))
+    pipeline = Pipeline(registry, store)
+    put(pipeline, H85_2023)
+    report = put(pipeline, TWO_DATES, convert_datum=True)
+    assert (report.accepted, report.rejected, report.rejects[0].code, report.rejects[0].line) == (1, 1, "datum", 4)
+    assert "on 2013-01-01" in report.rejects[0].reason
+    assert "datums.yaml" in report.rejects[0].reason
+
+
+def test_a_converted_height_is_the_decimal_that_a_reader_expects(
+    pipeline: Pipeline, registry: MemoryRegistry, store: MemoryStore
+) -> None:
+    put(pipeline, H85_2023)
+    put(pipeline, WUSONG_2003, convert_datum=True)
+    assert sorted(store.values(registry.datastream("王江泾1:height")).values()) == [2.065, 2.1]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_unknown_datum_is_named_with_the_known_ones_and_never_offered_for_conversion(pipeline: Pipeline, first: bool) -> None:
+    if not first:
+        put(pipeline, H85_2023)
+    report = put(pipeline, NO_DATUM, datum="CN-NOPE")
+    assert (report.accepted, report.rejects[0].code, report.created["stations"]) == (0, "datum", ())
+    assert "'CN-NOPE'" in report.rejects[0].reason
+    assert "CN-H85, CN-WUSONG" in report.rejects[0].reason
+    assert "--convert-datum" not in report.rejects[0].reason
+
+
+def test_a_unit_of_another_quantity_is_refused_with_the_datastreams_own(pipeline: Pipeline) -> None:
+    body, profile = wells("2024-01-01 00:00,523,1\n")
+    put(pipeline, body, profile=profile)
+    body, profile = wells("2024-01-02 00:00,18,1\n", unit="Cel")
+    report = put(pipeline, body, profile=profile)
+    assert (report.accepted, report.rejects[0].code) == (0, "unit")
+    assert "W1:depth_to_water is kept in 'm'" in report.rejects[0].reason
 
 
 # --- units -------------------------------------------------------------------------------------------------------------

@@ -55,6 +55,9 @@ class FakeRegisters:
     def node_region(self) -> str | None:
         return None if self.the_node is None else self.the_node.region_code
 
+    def datum_codes(self) -> list[str]:
+        return ["CN-H85"]
+
     def datum_offsets(self) -> list[Any]:
         return []
 

@@ -165,7 +165,13 @@ CASES = [
         200,
         lambda r: results(r)[0] == 5230.0 and r.json()["items"][0]["sigma"] == 1.0,
     ),
-    Case("GET", f"{OBS}OPEN1:depth_to_water&unit=Cel", "viewer", 400, problem("unit")),
+    Case(
+        "GET",
+        f"{OBS}OPEN1:depth_to_water&unit=Cel",
+        "viewer",
+        400,
+        lambda r: problem("unit")(r) and "'Cel'" not in r.json()["remedy"],
+    ),
     Case("GET", f"{OBS}OPEN1:depth_to_water&unit=furlong", "viewer", 400, problem("unit")),
     Case("GET", f"{OBS}OPEN1:depth_to_water&resolution=1w", "viewer", 422, problem("validation")),
     Case("GET", f"{OBS}OPEN1:depth_to_water&resolution=1d&as_of=3", "viewer", 400, problem_at("request", "as_of")),
@@ -361,3 +367,14 @@ def test_each_request_is_answered_as_the_contract_says(client: TestClient, case:
     assert case.check(response), response.text
     assert response.headers["x-content-type-options"] == "nosniff"
     assert "default-src 'self'" in response.headers["content-security-policy"]
+
+
+def test_a_body_that_is_not_json_is_called_that_with_the_offset_of_the_fault(client: TestClient) -> None:
+    headers = {**bearer("device"), "Content-Type": "application/json"}
+    response = client.post(f"{V1}/observations", content=b'{"station": "OPEN1", t: 1}', headers=headers)
+    assert (response.status_code, problem("validation")(response)) == (422, True), response.text
+    told = response.json()["errors"][0]
+    assert told["parameter"] == "body"
+    assert "not JSON" in told["detail"]
+    assert "at offset 21" in told["detail"]
+    assert "one JSON document" in response.json()["remedy"]
