@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from alerts.issue import status_outside
 from alerts.rules import RULES
 from domain.alert import AlertState, Confirmation, MessageStatus
 from domain.alerting import AlertRecord
@@ -200,11 +201,16 @@ class PartnerFeed:
         if station is None or not self.agreement.covers(station):
             return
         shared = self._shared(self.container.registers.datastream(alert.datastream)) if alert.datastream else None
+        shown = shared is not None and shared.heights is HeightView.AS_STORED
         yield {
             **head,
             "kind": "alert",
-            "alert": _alert_json(alert, with_value=shared is not None and shared.heights is HeightView.AS_STORED),
+            "alert": _alert_json(alert, with_value=shown, simulated=self._is_simulated(alert, station)),
         }
+
+    def _is_simulated(self, alert: AlertRecord, station: Station) -> bool:
+        node = self.container.registers.node()
+        return station.simulated or bool(alert.evidence.get("simulated")) or (node is not None and node.simulated)
 
     def _findings(self, head: dict[str, Any], change: Change) -> Iterator[dict[str, Any]]:
         datastream = self.container.registers.datastream_by_id(change.datastream_id) if change.datastream_id is not None else None
@@ -245,7 +251,7 @@ def _finding_json(row: FindingRow) -> dict[str, Any]:
     }
 
 
-def _alert_json(alert: AlertRecord, *, with_value: bool) -> dict[str, Any]:
+def _alert_json(alert: AlertRecord, *, with_value: bool, simulated: bool) -> dict[str, Any]:
     figures = ("value", "sigma", "limit", "unit", "method", "digest")
     return {
         "identifier": alert.identifier,
@@ -258,7 +264,7 @@ def _alert_json(alert: AlertRecord, *, with_value: bool) -> dict[str, Any]:
         "peak_level": alert.peak_level.word,
         "onset": alert.onset,
         "ended": alert.ended,
-        "status": alert.status.value,
+        "status": status_outside(alert, simulated=simulated).value,
         "confirmation": alert.confirmation.value,
         "evidence": {name: alert.evidence.get(name) for name in figures} if with_value else None,
     }
