@@ -21,8 +21,8 @@ from domain.errors import GroundWatchError, InputError, UnavailableError
 from domain.model import station_code
 from domain.observation import Batch, Columns, CommitCounts, QuarantineEntry, RawPayload, Rejected, SourceStream, columns
 from domain.ports import ObservationStore, Registry
-from ingest.formats.format import ImportContext
-from ingest.formats.native_json import Element, parse_elements
+from ingest.formats import MESSAGE_FORMATS, ImportContext, MessageContext
+from ingest.formats.native_json import Element
 from ingest.mapping import Refusal, StreamResolver, Target
 from ingest.quality import CLOCK_LIMIT, flagged_rows
 from ingest.report import MessageReceipt
@@ -35,7 +35,8 @@ _LONG_PAYLOAD_BYTES = 4096
 class Message:
     """One payload of a device.
 
-    `station` is what topic, URL or credentials say; a payload that names another is refused. `source` is the topic or path.
+    `station` is what topic, URL or credentials say (empty where they name a device instead); a payload that names another is refused.
+    `source` is the topic or path, `device` the identity that topic or credentials state, `format` a key of `MESSAGE_FORMATS`.
     """
 
     station: str
@@ -43,6 +44,7 @@ class Message:
     received_at: datetime
     source: str
     device: str | None = None
+    format: str = "native_json"
 
 
 @dataclass(slots=True)
@@ -112,7 +114,8 @@ def _prepare(message: Message, targets: _Targets, now: datetime) -> _Prepared:
     result = _Prepared(message, hashlib.sha256(message.payload).hexdigest())
     try:
         station = station_code(message.station, where=message.source)
-        found = parse_elements(message.payload, where=message.source)
+        context = MessageContext(message.source, message.received_at, station)
+        found = MESSAGE_FORMATS[message.format].elements(message.payload, context)
         result.message_id = found.message_id
         if found.station is not None and station_code(found.station).casefold() != station.casefold():
             raise InputError(
@@ -183,6 +186,7 @@ def _receipt(item: _Prepared, counts: CommitCounts) -> MessageReceipt:
 def _batch(prepared: list[_Prepared], now: datetime, source_kind: str, actor: str | None) -> Batch:
     sources = {item.message.source for item in prepared}
     devices = {item.message.device for item in prepared}
+    formats = {item.message.format for item in prepared}
     return Batch(
         source_kind=source_kind,
         source=sources.pop() if len(sources) == 1 else f"{source_kind} ({len(prepared)} messages)",
@@ -194,7 +198,7 @@ def _batch(prepared: list[_Prepared], now: datetime, source_kind: str, actor: st
                 size=len(item.message.payload),
                 received_at=item.message.received_at,
                 body=item.message.payload,
-                media_type="application/json",
+                media_type=MESSAGE_FORMATS[item.message.format].media_type,
             )
             for item in prepared
         ),
@@ -203,7 +207,7 @@ def _batch(prepared: list[_Prepared], now: datetime, source_kind: str, actor: st
         ),
         device=devices.pop() if len(devices) == 1 else None,
         actor=actor,
-        format="native_json",
+        format=",".join(sorted(formats)),
         received_at=max(item.message.received_at for item in prepared),
     )
 

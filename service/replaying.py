@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from domain.errors import ConfigurationError, InputError
 from ingest.messages import Message
+from ingest.transports.topics import message_of
 from service.bootstrap import Container
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ def _again(container: Container, payload_id: int, entry: QuarantineRow) -> tuple
 
 
 def _message_again(container: Container, payload: RawPayloadRow, body: bytes, entry: QuarantineRow) -> tuple[int | None, int]:
-    message = Message(entry.station_code or "", body, payload.received_at, payload.source)
+    station = entry.station_code or ""
+    message = message_of(payload.source, body, payload.received_at) or Message(station, body, payload.received_at, payload.source)
     receipt = container.pipeline.ingest_messages([message], container.clock(), source_kind="replay", actor="replay")[0]
     return receipt.counts.batch_id, len(receipt.rejects)
 

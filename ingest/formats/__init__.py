@@ -1,6 +1,6 @@
 """Formats: stateless modules that turn bytes into a `ParsedPayload`. Adding one is a file and a line here.
 
-This file finishes with `FORMATS`.
+This file finishes with `MESSAGE_FORMATS`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from ingest.formats import delimited, levelling, native_json, rdb, tenv3, toa5
 from ingest.formats.format import Format, ImportContext
+from ingest.formats.message import MessageContext, MessageFormat
 
 FORMATS: Mapping[str, Format] = {
     "levelling": Format("levelling", levelling.sniff, levelling.parse, default_profile="levelling"),
@@ -19,4 +20,8 @@ FORMATS: Mapping[str, Format] = {
     "native_json": Format("native_json", native_json.sniff, native_json.parse, unit_is_the_datastreams=True),
 }
 
-__all__ = ["FORMATS", "Format", "ImportContext"]
+MESSAGE_FORMATS: Mapping[str, MessageFormat] = {
+    "native_json": MessageFormat("native_json", native_json.message_elements),
+}
+
+__all__ = ["FORMATS", "MESSAGE_FORMATS", "Format", "ImportContext", "MessageContext", "MessageFormat"]

@@ -19,7 +19,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -30,6 +30,9 @@ from domain.quality import REASONS, Quality
 from ingest.formats.decoding import head
 from ingest.formats.format import ImportContext
 from ingest.profile import Profile
+
+if TYPE_CHECKING:
+    from ingest.formats.message import MessageContext
 
 NO_END = -(2**63)
 MAX_ELEMENTS = 1_000_000
@@ -104,6 +107,11 @@ def parse_elements(raw: bytes, *, where: str) -> Elements:
     else:
         raise FormatError("the payload is neither an object nor a list.", where=where, remedy='send {"t": ..., "property": 1.5}')
     return found
+
+
+def message_elements(raw: bytes, context: MessageContext) -> Elements:
+    """Parse the payload of a message; its times are absolute."""
+    return parse_elements(raw, where=context.where)
 
 
 def _refuse_constant(name: str) -> float:

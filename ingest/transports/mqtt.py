@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import logging
 import queue
-import re
 import ssl
 import threading
 import time
@@ -34,10 +33,10 @@ from ingest.messages import Message
 from ingest.pipeline import Pipeline
 from ingest.report import MessageReceipt
 from ingest.transports.metrics import IngestMetrics
+from ingest.transports.topics import DEVICE_TOPICS, message_of
 
 LOG = logging.getLogger(__name__)
 OBSERVATION_TOPIC = "gw/v1/stations/+/obs"
-_TOPIC = re.compile(r"gw/v1/stations/(?P<station>[^/]+)/obs")
 _UNSUPPORTED_VERSION = 132
 _IDLE_S = 0.2
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.2, 5.0
@@ -225,10 +224,8 @@ class MqttIngest:
         if reason.is_failure:
             self._refused(client, reason)
             return
-        topic = OBSERVATION_TOPIC
-        if self.settings.shared_group:
-            topic = f"$share/{self.settings.shared_group}/{topic}"
-        client.subscribe(topic, qos=1)
+        share = f"$share/{self.settings.shared_group}/" if self.settings.shared_group else ""
+        client.subscribe([(share + topic.subscription, 1) for topic in DEVICE_TOPICS])
         self.metrics.put(is_connected=True)
         LOG.info(
             "connected to the broker %s:%d, session %s",
@@ -262,8 +259,7 @@ class MqttIngest:
             LOG.warning("the connection to the broker is lost (%s); the session is kept", reason)
 
     def _on_message(self, client: paho.Client, userdata: Any, incoming: paho.MQTTMessage) -> None:
-        match = _TOPIC.fullmatch(incoming.topic)
-        message = Message(match["station"], bytes(incoming.payload), self.clock(), incoming.topic) if match else None
+        message = message_of(incoming.topic, bytes(incoming.payload), self.clock())
         delivery = _Delivery(message, incoming.mid, incoming.qos, self._connection, incoming.topic, time.monotonic())
         self.metrics.add(messages_received=1)
         while not self._stopping.is_set():
