@@ -13,7 +13,6 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from domain.errors import FormatError
 from domain.observation import FloatArray
@@ -160,6 +159,8 @@ def number_columns(
     is_missing, is_bad : bool (n,)
         Cells that hold a missing marker, and non-empty cells that are no number. Empty cells are neither.
     """
+    import pandas as pd
+
     if decimal == "." and not thousands and (plain := _plain_numbers(texts, missing)) is not None:
         nowhere = np.zeros(len(texts), dtype=bool)
         return plain, nowhere, nowhere.copy()

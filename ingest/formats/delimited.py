@@ -12,7 +12,6 @@ from datetime import tzinfo
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from domain.errors import FormatError, InputError
 from domain.model import ValueKind, station_code
@@ -172,6 +171,8 @@ def _times(table: Table, profile: Profile, context: ImportContext) -> tuple[Time
 
 
 def _next_day(texts: npt.NDArray[np.object_], formats: tuple[str, ...]) -> npt.NDArray[np.object_]:
+    import pandas as pd
+
     naive, _ = parse_times(texts, formats, parse_zone("UTC"))
     pattern = (
         next((pattern for pattern in formats if pattern.startswith("%")), "%Y-%m-%d") if "iso" not in formats else "%Y-%m-%d"
@@ -196,6 +197,8 @@ def _times_by_zone(
     default: tzinfo | None,
     context: ImportContext,
 ) -> tuple[TimeArray, BoolArray]:
+    import pandas as pd
+
     time = np.full(len(texts), NO_TIME)
     is_date = np.zeros(len(texts), dtype=bool)
     for name in pd.unique(pd.Series(zones, dtype=object)):
@@ -208,6 +211,8 @@ def _times_by_zone(
 
 def _stations(table: Table, profile: Profile, context: ImportContext) -> tuple[npt.NDArray[np.object_], list[str | None]]:
     """Return the station of each row, and why a row has none."""
+    import pandas as pd
+
     n = len(table)
     rule = profile.station
     if context.station or rule.constant or rule.filename or not rule.template:
@@ -317,6 +322,8 @@ def _sigmas(table: Table, rule: ColumnRule, profile: Profile) -> FloatArray:
 def _qualities(
     table: Table, rule: ColumnRule, profile: Profile, values: FloatArray
 ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.object_] | None]:
+    import pandas as pd
+
     quality = np.full(len(table), int(Quality.GOOD), dtype=np.int16)
     reasons: npt.NDArray[np.object_] | None = None
     index = table.find(rule.quality) if rule.quality else None

@@ -16,8 +16,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import openpyxl
-import pandas as pd
 
 from domain.errors import FormatError
 from ingest.formats.decoding import decode, detect_encoding, line_blocks, split_lines
@@ -172,6 +170,8 @@ def _table_of_lines(lines: list[str], first: int, header: tuple[str, ...], pream
 
 
 def _cells(lines: list[str], delimiter: str, width: int) -> npt.NDArray[np.object_]:
+    import pandas as pd
+
     if not lines:
         return np.empty((0, max(width, 1)), dtype=object)
     if delimiter == " ":
@@ -232,6 +232,8 @@ def read_workbook(raw: bytes, sheet: str | int | None = None, *, where: str) -> 
     FormatError
         When the bytes are no workbook or the sheet does not exist.
     """
+    import openpyxl
+
     try:
         book = openpyxl.load_workbook(io.BytesIO(raw), read_only=True, data_only=True)
     except (

@@ -13,11 +13,10 @@ import io
 import re
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from domain.errors import FormatError
 from domain.model import EventEffect, EventKind, StationKind
@@ -27,6 +26,9 @@ from ingest.formats.decoding import head, raw_line, split_lines
 from ingest.formats.format import ImportContext
 from ingest.formats.timestamps import iso
 from ingest.profile import Profile
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMN_COUNTS = (20, 23)
 _MJD_OF_1970 = 40587
@@ -111,6 +113,8 @@ def _read(raw: bytes, context: ImportContext) -> tuple[pd.DataFrame, npt.NDArray
 
 def _read_quickly(text: str, skip: int) -> pd.DataFrame | None:
     """Read a file whose every line is sound; None where a line needs to be judged by itself."""
+    import pandas as pd
+
     start = text.find("\n") + 1 if skip else 0
     width = len(text[start : text.find("\n", start) % (len(text) + 1)].split())
     if width not in COLUMN_COUNTS:
@@ -151,6 +155,8 @@ def _read_quickly(text: str, skip: int) -> pd.DataFrame | None:
 def _read_line_by_line(
     lines: Sequence[str], context: ImportContext
 ) -> tuple[pd.DataFrame, npt.NDArray[np.int32], list[Rejected]]:
+    import pandas as pd
+
     rows: list[list[object]] = []
     numbers: list[int] = []
     rejected: list[Rejected] = []
@@ -191,6 +197,8 @@ def _row(fields: list[str]) -> list[object] | None:
 
 
 def _station(frame: pd.DataFrame, context: ImportContext) -> str:
+    import pandas as pd
+
     names = pd.unique(frame[0])
     if len(names) != 1:
         raise FormatError(

@@ -9,15 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from domain.errors import FormatError, UnitError
 from domain.observation import NO_TIME, FloatArray, TimeArray
 from domain.units import compatible, convert
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BoolArray = npt.NDArray[np.bool_]
 ISO_FORMATS = ("iso", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/%m/%d")
@@ -64,6 +67,8 @@ def localise(naive: TimeArray, zone: tzinfo, *, whole_days: bool = False) -> Tim
     whole_days
         The times are dates: a midnight that does not exist begins at the first moment that does.
     """
+    import pandas as pd
+
     if zone is UTC:
         return naive
     if isinstance(zone, timezone):
@@ -103,6 +108,8 @@ def parse_times(
     FormatError
         When a time has no offset and no zone was declared.
     """
+    import pandas as pd
+
     if formats and formats[0] == "iso" and (plain := _plain_iso(texts)) is not None:
         return _localise_some(plain, zone, where), np.zeros(len(plain), dtype=bool)
     cells = pd.Series(texts, dtype=object).astype(str).str.strip()
@@ -134,6 +141,8 @@ def _plain_iso(texts: npt.NDArray[np.object_]) -> TimeArray | None:
 
 
 def _parse_pattern(cells: pd.Series, pattern: str, zone: tzinfo | None, where: str | None) -> TimeArray:
+    import pandas as pd
+
     if pattern in _EPOCH_UNITS:
         return _epochs(cells, _EPOCH_UNITS[pattern])
     if pattern == "iso":
@@ -162,6 +171,8 @@ def _localise_some(naive: TimeArray, zone: tzinfo | None, where: str | None, *, 
 
 
 def _parse_iso(cells: pd.Series, zone: tzinfo | None, where: str | None) -> TimeArray:
+    import pandas as pd
+
     result = np.full(len(cells), NO_TIME)
     shaped = cells.str.fullmatch(_ISO_SHAPE).to_numpy(dtype=bool)
     with_offset = cells.str.fullmatch(_HAS_OFFSET).to_numpy(dtype=bool) & shaped & (cells.str.len() > 10).to_numpy(dtype=bool)
@@ -177,6 +188,8 @@ def _parse_iso(cells: pd.Series, zone: tzinfo | None, where: str | None) -> Time
 
 
 def _epochs(cells: pd.Series, unit: str) -> TimeArray:
+    import pandas as pd
+
     numbers = pd.to_numeric(cells, errors="coerce").to_numpy(dtype=np.float64)
     factor = {"s": 1e6, "ms": 1e3, "us": 1.0}[unit]
     return _microseconds(numbers * factor)
