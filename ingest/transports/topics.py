@@ -39,7 +39,10 @@ class Address:
     device: str | None = None
 
 
-DEVICE_TOPICS: Sequence[DeviceTopic] = (DeviceTopic("gw/v1/stations/{station}/obs", "native_json"),)
+DEVICE_TOPICS: Sequence[DeviceTopic] = (
+    DeviceTopic("gw/v1/stations/{station}/obs", "native_json"),
+    DeviceTopic("gw/v1/stations/{station}/senml", "senml"),
+)
 
 
 @lru_cache

@@ -26,6 +26,7 @@ PROFILES: dict[str, Profile | None] = {
     "csv": load_profile(DATA / "csv/flow.yaml"),
     "rdb": load_profile("usgs_rdb"),
     "native_json": None,
+    "senml": None,
 }
 SAMPLES = {
     name: next(path for path in sorted((DATA / name).iterdir()) if path.suffix != ".yaml").read_bytes() for name in FORMATS
