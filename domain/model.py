@@ -138,6 +138,45 @@ class Sensor:
     sensor_id: int | None = None
 
 
+class DeviceStatus(StrEnum):
+    """What somebody decided about a device: frames of a rejected one are neither stored nor answered."""
+
+    ADMITTED = "admitted"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Who sends: the identity that frames carry, and the station that they are of.
+
+    Attributes
+    ----------
+    protocol
+        Name of the message format: `sl651`, `hj212`, `chirpstack` ...
+    identity
+        As the sender writes it: address of the RTU, MN, devEui.
+    station
+        Code of its station; None only for a rejected device.
+    password
+        What its frames must carry where the protocol has a password; None = whatever they carry.
+    attributes
+        What differs from the protocol's own tables, e.g. `elements`, `ignored`, `zone`, `model`.
+    """
+
+    protocol: str
+    identity: str
+    station: str | None
+    status: DeviceStatus = DeviceStatus.ADMITTED
+    password: str | None = field(default=None, repr=False)
+    note: str | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def code(self) -> str:
+        """`{protocol}:{identity}`."""
+        return f"{self.protocol}:{self.identity}"
+
+
 @dataclass(frozen=True, slots=True)
 class Derivation:
     """How a derived datastream is made: the schema refuses a derived datastream without it."""

@@ -215,18 +215,22 @@ class RawPayload:
 
 @dataclass(frozen=True, slots=True)
 class QuarantineEntry:
-    """A reject on its way to quarantine: which raw payload (index into the batch's raws), and why."""
+    """A reject on its way to quarantine: which raw payload (index into the batch's raws), and why.
+
+    `device` is the `protocol:identity` that the payload carries, where it carries one.
+    """
 
     rejected: Rejected
     raw_index: int | None = None
     station: str | None = None
+    device: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """One unit of commit: everything in it becomes visible together, gets one ledger sequence, or nothing of it does.
 
-    `columns.stream` holds database ids of datastreams. `source_kind` is file, inbox, mqtt, http, analysis, override or replay.
+    `columns.stream` holds database ids of datastreams. `source_kind` is file, inbox, mqtt, http, tcp, analysis, override or replay.
     """
 
     source_kind: str

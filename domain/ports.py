@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from domain.datum import DatumOffset
 from domain.licence import Licence, Limit
-from domain.model import Datastream, ObservedProperty, Sensor, Station, StationEvent
+from domain.model import Datastream, Device, ObservedProperty, Sensor, Station, StationEvent
 from domain.observation import Batch, CommitCounts, FloatArray, TimeArray
 
 
@@ -54,6 +54,9 @@ class Registry(Protocol):
 
     def datum_offsets(self) -> Sequence[DatumOffset]:
         """Return every configured offset between vertical datums."""
+
+    def device(self, protocol: str, identity: str) -> Device | None:
+        """Return the device whose frames carry an identity, admitted or rejected, or None when nobody knows it."""
 
     def node_region(self) -> str | None:
         """Return the GB/T 2260 code of the node's own region, used where a station states none."""

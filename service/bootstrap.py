@@ -17,6 +17,7 @@ from domain.errors import ConfigurationError
 from service.settings import Settings, load_receiver_secrets
 
 if TYPE_CHECKING:
+    from alerts.case_desk import CaseDesk
     from alerts.dispatch import Dispatcher
     from alerts.engine import AlertEngine
     from alerts.issue import Issuer
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from storage.access import AccessRepository
     from storage.alerts import AlertRepository
     from storage.analyses import AnalysisRepository
+    from storage.cases import CaseRepository
     from storage.database import Database
+    from storage.devices import DeviceRepository
     from storage.leader import Leadership
     from storage.observations import ObservationRepository
     from storage.raw_files import FileStore
@@ -124,11 +127,40 @@ class Container:
         return AlertRepository(self.db)
 
     @cached_property
+    def cases(self) -> CaseRepository:
+        """Return the cases."""
+        from alerts.cases import fold
+        from storage.cases import CaseRepository
+
+        return CaseRepository(self.db, fold)
+
+    @cached_property
+    def case_desk(self) -> CaseDesk:
+        """Return where the steps of cases are taken."""
+        from alerts.case_desk import CaseDesk
+
+        node = self.registers.node()
+        return CaseDesk(
+            self.cases,
+            self.observations,
+            self.registers,
+            node.region_code if node else "000000",
+            ZoneInfo(node.zone if node else "Asia/Shanghai"),
+        )
+
+    @cached_property
     def access(self) -> AccessRepository:
         """Return accounts, keys, partners and the audit log."""
         from storage.access import AccessRepository
 
         return AccessRepository(self.db)
+
+    @cached_property
+    def devices(self) -> DeviceRepository:
+        """Return the devices, and those that nobody has admitted."""
+        from storage.devices import DeviceRepository
+
+        return DeviceRepository(self.db)
 
     @cached_property
     def changes(self) -> ChangesRepository:

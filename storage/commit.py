@@ -30,7 +30,7 @@ LOCK_BUCKETS = 1024
 ANALYZE_FROM_ROWS = 2000
 NEW, DUPLICATE, CORRECTED = 0, 1, 2
 _RAW_TYPES = ("int8", "int4", "text", "text", "timestamptz", "text", "int8", "bytea", "text")
-_QUARANTINE_TYPES = ("int8", "int8", "text", "int4", "text", "text", "bytea", "timestamptz", "text")
+_QUARANTINE_TYPES = ("int8", "int8", "text", "int4", "text", "text", "bytea", "timestamptz", "text", "text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +117,7 @@ def _keep_rejects(connection: Connection, batch: Batch, stamp: _Stamp) -> None:
             entry.rejected.raw,
             stamp.received_at,
             _payload_sha256(batch, entry),
+            _printable(entry.device),
         )
         for entry in fresh
     )

@@ -18,10 +18,11 @@ from domain.datum import DatumOffset
 from domain.errors import ConflictError, NotFoundError
 from domain.finding import Run, Scalar
 from domain.licence import Licence, Limit, Region
-from domain.model import Datastream, ObservedProperty, Sensor, Station, StationEvent
+from domain.model import Datastream, Device, ObservedProperty, Sensor, Station, StationEvent
 from storage.cache import Cache
 from storage.database import Connection, Database, refusals_are_conflicts
 from storage.derived import derived_datastream, derived_property
+from storage.devices import DeviceRepository
 from storage.json_values import jsonb
 from storage.queries import load_statements
 from storage.register_rows import (
@@ -56,6 +57,7 @@ class RegisterRepository:
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
+        self._devices = DeviceRepository(database)
         self._cache = Cache(clock)
 
     def forget(self) -> None:
@@ -81,6 +83,10 @@ class RegisterRepository:
         return self._cache.get(
             ("datastream id", datastream_id), lambda: self._one(SQL.datastream_by_id, [datastream_id], to_datastream)
         )
+
+    def device(self, protocol: str, identity: str) -> Device | None:
+        """Return the device whose frames carry an identity, admitted or rejected, or None when nobody knows it."""
+        return self._cache.get(("device", protocol, identity), lambda: self._devices.device(protocol, identity))
 
     def list_properties(self) -> list[ObservedProperty]:
         """Return every observed property, by code."""

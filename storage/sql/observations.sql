@@ -15,7 +15,7 @@ COPY raw_payload (batch_id, ordinal, source, media_type, received_at, sha256, si
 SELECT ordinal, id FROM raw_payload WHERE batch_id = %s;
 
 -- name: copy_quarantine
-COPY quarantine (batch_id, raw_payload_id, station_code, line, code, reason, raw, received_at, payload_sha256)
+COPY quarantine (batch_id, raw_payload_id, station_code, line, code, reason, raw, received_at, payload_sha256, device)
 FROM STDIN (FORMAT binary);
 
 -- name: lock_quarantine

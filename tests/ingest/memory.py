@@ -12,7 +12,7 @@ import yaml
 
 from domain.datum import DatumOffset
 from domain.errors import ConflictError, UnavailableError
-from domain.model import Datastream, ObservedProperty, Sensor, Station, ValueKind
+from domain.model import Datastream, Device, ObservedProperty, Sensor, Station, ValueKind
 from domain.observation import Batch, CommitCounts
 
 CONFIG = Path(__file__).resolve().parents[2] / "service" / "config"
@@ -36,7 +36,11 @@ class MemoryRegistry:
         self.stations: dict[str, Station] = {}
         self.sensors: set[tuple[str, str]] = set()
         self.datastreams: dict[str, Datastream] = {}
+        self.devices: dict[tuple[str, str], Device] = {}
         self.offsets, self.region = offsets, region
+
+    def device(self, protocol: str, identity: str) -> Device | None:
+        return self.devices.get((protocol, identity))
 
     def observed_property(self, code: str) -> ObservedProperty | None:
         return self.properties.get(code)
