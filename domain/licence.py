@@ -38,6 +38,32 @@ class Licence:
     source: str = ""
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
+    def is_in_force(self, day: date) -> bool:
+        """Is the licence valid on a day of the node's zone? `valid_to` is its last day."""
+        return self.valid_from <= day <= self.valid_to
+
+    def year_of(self, day: date) -> tuple[date, date]:
+        """Return first day and day after the last of the licence year that a day is in; it need not be the calendar year.
+
+        Examples
+        --------
+        >>> licence = Licence("C", "S", "H", date(2020, 1, 1), date(2030, 1, 1), licence_year_start="07-01")
+        >>> licence.year_of(date(2026, 3, 5))
+        (datetime.date(2025, 7, 1), datetime.date(2026, 7, 1))
+        """
+        month, dom = (int(part) for part in self.licence_year_start.split("-"))
+        begins = _day(day.year, month, dom)
+        year = day.year if day >= begins else day.year - 1
+        return _day(year, month, dom), _day(year + 1, month, dom)
+
+
+def _day(year: int, month: int, day: int) -> date:
+    """Return a day of a year; 29 February is 1 March where there is none."""
+    try:
+        return date(year, month, day)
+    except ValueError:
+        return date(year, month + 1, 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Limit:
