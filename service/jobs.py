@@ -20,6 +20,7 @@ from domain.errors import UnavailableError
 from service.analysing import Analyst
 from service.bootstrap import Container
 from service.dispatching import dispatch_until
+from service.escalating import escalate_cases
 from service.heartbeats import Heartbeat, LoopsState, this_process
 from storage.heartbeats import HeartbeatRepository
 
@@ -30,6 +31,7 @@ PAUSE_AFTER_FAILURE_S = 2.0
 SHARE_OF_INTERVAL = 0.6
 CLAIM = 500
 HOUSEKEEPING_S = 3600.0
+ESCALATE_S = 60.0
 KEEP_ANSWERS = timedelta(days=7)
 KEEP_HEARTBEATS = timedelta(days=1)
 
@@ -140,6 +142,13 @@ def run_schedule(container: Container, stop: threading.Event, held: Callable[[],
             seconds=settings.tick_every_s,
             next_run_time=container.clock(),
             id="tick",
+        )
+        scheduler.add_job(
+            lambda: guarded("escalate", lambda: escalate_cases(container), stop),
+            "interval",
+            seconds=ESCALATE_S,
+            next_run_time=container.clock(),
+            id="escalate",
         )
         scheduler.add_job(
             lambda: guarded("housekeeping", lambda: keep_house(container), stop),

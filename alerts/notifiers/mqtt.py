@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import ssl
 import threading
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -35,18 +36,28 @@ class MqttNotifier:
         if not url:
             raise DeliveryError("no broker is set", retryable=False)
         body = body_of(notification)
-        identifier, level = body["alert"]["identifier"], body["alert"]["level"]
         connection = self._clients.setdefault(url, _Connection(url, self._settings.timeout_s))
         text = json.dumps(body, ensure_ascii=False, sort_keys=True).encode()
         try:
-            for other in LEVELS:
-                if other != level:
-                    connection.publish(topic_of(self._settings.node, other, identifier), b"")
-            connection.publish(topic_of(self._settings.node, level, identifier), text)
+            for topic in self._outdated(body):
+                connection.publish(topic, b"")
+            connection.publish(self._topic(body), text)
         except (OSError, ValueError, RuntimeError) as error:
             connection.close()
             self._clients.pop(url, None)
             raise DeliveryError(f"{type(error).__name__}: {error}", retryable=True) from error
+
+    def _topic(self, body: Mapping[str, Any]) -> str:
+        if "alert" in body:
+            return topic_of(self._settings.node, body["alert"]["level"], body["alert"]["identifier"])
+        return f"gw/v1/nodes/{self._settings.node}/{body['kind']}s/{body['identifier']}"
+
+    def _outdated(self, body: Mapping[str, Any]) -> list[str]:
+        """Return the topics that an alert leaves when it stands at another level; a case has but one."""
+        if "alert" not in body:
+            return []
+        alert = body["alert"]
+        return [topic_of(self._settings.node, level, alert["identifier"]) for level in LEVELS if level != alert["level"]]
 
     def close(self) -> None:
         """Disconnect."""

@@ -72,7 +72,8 @@ def compose(receiver: Receiver, notification: Notification, addresses: Sequence[
     languages = [language for language in _LANGUAGES if wanted in (language, "both")] or ["zh"]
     headline = " / ".join(str(payload["headline"][language]) for language in languages)
     mail = EmailMessage()
-    mail["Subject"] = " ".join(f"[{payload['alert']['level'].upper()}] {headline}".split())
+    mark = payload["alert"]["level"].upper() if "alert" in payload else str(payload["kind"]).upper()
+    mail["Subject"] = " ".join(f"[{mark}] {headline}".split())
     mail["From"] = settings.mail_from
     mail["To"] = ", ".join(addresses)
     mail["Date"] = format_datetime(notification.created_at)

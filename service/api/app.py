@@ -20,6 +20,7 @@ from service.api.parameters import refuse_unknown
 from service.api.readiness import Readiness
 from service.api.routers import (
     alerts,
+    cases,
     catalogue,
     datastreams,
     events,
@@ -38,7 +39,21 @@ DESCRIPTION = (
     "Land-subsidence and geothermal monitoring. Times are RFC 3339 in UTC; units are UCUM; vertical displacement is up positive; "
     "what is not known is null, never 0. Lists are {items, next}. Errors are RFC 9457 problem details."
 )
-_ROUTERS = (node, session, stations, datastreams, observations, alerts, events, oversight, shared, catalogue, stream, health)
+_ROUTERS = (
+    node,
+    session,
+    stations,
+    datastreams,
+    observations,
+    alerts,
+    cases,
+    events,
+    oversight,
+    shared,
+    catalogue,
+    stream,
+    health,
+)
 
 
 def create_app(container: Any, *, listen: bool = True) -> FastAPI:

@@ -151,3 +151,5 @@ MayWriteObservations = Annotated[Caller, Depends(Require(Permission.WRITE_OBSERV
 MayWriteEvents = Annotated[Caller, Depends(Require(Permission.WRITE_EVENTS))]
 MayAcknowledge = Annotated[Caller, Depends(Require(Permission.ACKNOWLEDGE))]
 MayConfirm = Annotated[Caller, Depends(Require(Permission.CONFIRM))]
+MayReadCases = Annotated[Caller, Depends(Require(Permission.READ_CASES))]
+MayHandleCases = Annotated[Caller, Depends(Require(Permission.HANDLE_CASES))]

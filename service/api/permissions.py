@@ -35,11 +35,13 @@ class Permission(StrEnum):
     WRITE_EVENTS = "write_events"
     ACKNOWLEDGE = "acknowledge"
     CONFIRM = "confirm"
+    READ_CASES = "read_cases"
+    HANDLE_CASES = "handle_cases"
 
 
 _ALL = frozenset(Permission)
 _READER = frozenset({Permission.READ, Permission.READ_RULES})
-_INSIDER = _READER | {Permission.READ_PRECISE, Permission.READ_RESTRICTED, Permission.READ_QUARANTINE}
+_INSIDER = _READER | {Permission.READ_PRECISE, Permission.READ_RESTRICTED, Permission.READ_QUARANTINE, Permission.READ_CASES}
 
 PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
     Role.DEVICE: frozenset({Permission.WRITE_OBSERVATIONS}),
@@ -53,9 +55,15 @@ PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
         }
     ),
     Role.VIEWER: _READER,
-    Role.SUPERVISOR: _INSIDER | {Permission.WRITE_EVENTS, Permission.ACKNOWLEDGE, Permission.CONFIRM},
+    Role.SUPERVISOR: _INSIDER | {Permission.WRITE_EVENTS, Permission.ACKNOWLEDGE, Permission.CONFIRM, Permission.HANDLE_CASES},
     Role.ANALYST: _INSIDER
-    | {Permission.READ_BATCHES, Permission.WRITE_OBSERVATIONS, Permission.WRITE_EVENTS, Permission.ACKNOWLEDGE},
+    | {
+        Permission.READ_BATCHES,
+        Permission.WRITE_OBSERVATIONS,
+        Permission.WRITE_EVENTS,
+        Permission.ACKNOWLEDGE,
+        Permission.HANDLE_CASES,
+    },
     Role.ADMIN: _ALL,
     Role.PARTNER: frozenset({Permission.READ_SHARED}),
 }

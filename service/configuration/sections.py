@@ -5,9 +5,11 @@ This file finishes with `parse_partners` and its check of agreements.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from alerts.cases import read_escalation
 from domain.alert import Level
 from domain.alerting import Receiver
 from domain.datum import DatumOffset
@@ -23,6 +25,8 @@ REGION = r"[1-9][0-9]{5}"
 REGION_WORDS = 'a GB/T 2260 code of six digits in quotes, e.g. "330400"'
 COLOURS = ("blue", "yellow", "orange", "red")
 AGREEMENT_KEYS = ("datasets", "regions", "stations", "properties", "disclosure", "cadence", "acknowledge_within_h")
+NODE_MAPPINGS = ("map", "cap", "contact", "escalation")
+ESCALATIONS = ("cases", "acknowledgement")
 RECEIVER_KINDS = ("webhook", "smtp", "mqtt")
 
 
@@ -65,10 +69,24 @@ def parse_node(content: dict[str, Any], problems: Problems) -> Node:
         region_code=entry.text("region_code", pattern=REGION, meaning=REGION_WORDS),
         zone=_zone(entry),
         simulated=entry.flag("simulated"),
-        attributes={name: entry.mapping(name) for name in ("map", "cap", "contact") if entry.raw(name) is not None},
+        attributes={name: entry.mapping(name) for name in NODE_MAPPINGS if entry.raw(name) is not None},
     )
+    _check_escalation(entry, node.attributes.get("escalation") or {})
     entry.finish()
     return node
+
+
+def _check_escalation(entry: Entry, escalation: Mapping[str, Any]) -> None:
+    for name, steps in escalation.items():
+        if name == "source":
+            continue
+        if name not in ESCALATIONS:
+            entry.problem("escalation", f"{name!r} is not escalated.", "known: " + ", ".join((*ESCALATIONS, "source")))
+            continue
+        try:
+            read_escalation(steps if isinstance(steps, list) else [{}], f"escalation.{name}")
+        except InputError as error:
+            entry.problem("escalation", f"{name}: {error.what}", error.remedy or "")
 
 
 def _zone(entry: Entry) -> str:
