@@ -18,17 +18,19 @@ from datetime import datetime
 import numpy as np
 
 from domain.errors import GroundWatchError, InputError, UnavailableError
-from domain.model import station_code
+from domain.model import Device, DeviceStatus, station_code
 from domain.observation import Batch, Columns, CommitCounts, QuarantineEntry, RawPayload, Rejected, SourceStream, columns
 from domain.ports import ObservationStore, Registry
 from ingest.formats import MESSAGE_FORMATS, ImportContext, MessageContext
-from ingest.formats.native_json import Element
+from ingest.formats.native_json import Element, Elements
 from ingest.mapping import Refusal, StreamResolver, Target
 from ingest.quality import CLOCK_LIMIT, flagged_rows
 from ingest.report import MessageReceipt
+from ingest.uplinks import UplinkMemory
 
 LOG = logging.getLogger(__name__)
 _LONG_PAYLOAD_BYTES = 4096
+_NOTHING = CommitCounts(0, 0, 0, 0, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,9 @@ class _Prepared:
 
     message: Message
     sha256: str
+    station: str | None = None
+    identity: str | None = None
+    is_ignored: bool = False
     message_id: str | None = None
     elements: list[tuple[Target, Element]] = field(default_factory=list)
     rejects: list[Rejected] = field(default_factory=list)
@@ -95,8 +100,9 @@ def ingest_messages(
     *,
     source_kind: str,
     actor: str | None,
+    uplinks: UplinkMemory | None = None,
 ) -> list[MessageReceipt]:
-    """Commit messages together and return a receipt for each, in order.
+    """Commit messages together and return a receipt for each, in order; `uplinks` knows copies of radio frames from earlier calls.
 
     Raises
     ------
@@ -106,15 +112,53 @@ def ingest_messages(
     if not messages:
         return []
     targets = _Targets(registry, source_kind)
-    prepared = [_prepare(message, targets, now) for message in messages]
-    return _commit(store, prepared, now, source_kind, actor)
+    copies = uplinks or UplinkMemory()
+    prepared = [_prepare(message, registry, targets, now, copies) for message in messages]
+    wanted = [item for item in prepared if not item.is_ignored]
+    receipts = iter(_commit(store, wanted, now, source_kind, actor) if wanted else ())
+    return [_receipt(item, _NOTHING) if item.is_ignored else next(receipts) for item in prepared]
 
 
-def _prepare(message: Message, targets: _Targets, now: datetime) -> _Prepared:
+def _sender(result: _Prepared, registry: Registry) -> Device | None:
+    """Find out who sent a message: the station of its topic or credentials, or that of the registered device whose identity it carries.
+
+    Raises
+    ------
+    InputError
+        Topic or credentials state another station than the one that the device is registered at.
+    """
+    message = result.message
+    entry = MESSAGE_FORMATS[message.format]
+    identity = message.device or (None if entry.identity is None else entry.identity(message.payload))
+    device = None if identity is None else registry.device(message.format, identity)
+    result.identity = None if identity is None else f"{message.format}:{identity}"
+    result.station = station_code(message.station, where=message.source) if message.station else None
+    if device is None or device.status is DeviceStatus.REJECTED:
+        result.is_ignored = device is not None
+        return device
+    registered = station_code(device.station or "")
+    if result.station is not None and result.station.casefold() != registered.casefold():
+        raise InputError(
+            f"{device.code} is registered at station {registered}, its topic or credentials state {result.station}.",
+            where=message.source,
+            remedy="send under the station's own name, or correct it: groundwatch device set",
+        )
+    result.station = registered
+    return device
+
+
+def _prepare(message: Message, registry: Registry, targets: _Targets, now: datetime, copies: UplinkMemory) -> _Prepared:
     result = _Prepared(message, hashlib.sha256(message.payload).hexdigest())
     try:
-        station = station_code(message.station, where=message.source)
-        context = MessageContext(message.source, message.received_at, station)
+        device = _sender(result, registry)
+        if result.is_ignored:
+            result.rejects.append(Rejected(0, "rejected_device", f"{result.identity} was rejected by a person", message.payload))
+            return result
+        if result.station is None and result.identity is not None:
+            result.rejects.append(Rejected(0, "unknown_device", _unknown(result.identity), message.payload))
+            return result
+        station = result.station or station_code(message.station, where=message.source)
+        context = MessageContext(message.source, message.received_at, station, device.attributes if device else {})
         found = MESSAGE_FORMATS[message.format].elements(message.payload, context)
         result.message_id = found.message_id
         if found.station is not None and station_code(found.station).casefold() != station.casefold():
@@ -127,9 +171,13 @@ def _prepare(message: Message, targets: _Targets, now: datetime) -> _Prepared:
         result.rejects.append(Rejected(0, fault.code, str(fault), message.payload))
         return result
     result.rejects.extend(found.rejected)
+    if found.uplink is not None:
+        _date_like_the_first_copy(found, copies)
     latest_us = round((now + CLOCK_LIMIT).timestamp() * 1_000_000)
     for element in found.values:
         target = targets.of(station, element.key, found.units.get(element.key))
+        if isinstance(target, Refusal) and element.key in found.optional:
+            continue
         if isinstance(target, Refusal):
             result.rejects.append(Rejected(element.line, target.code, f"{element.key}: {target.reason}", _raw(message, element)))
         elif element.time_us > latest_us:
@@ -137,9 +185,21 @@ def _prepare(message: Message, targets: _Targets, now: datetime) -> _Prepared:
             result.rejects.append(Rejected(element.line, "clock", reason, _raw(message, element)))
         else:
             result.elements.append((target, element))
-    if not found.values and not found.rejected:
+    if not found.values and not found.rejected and not found.is_sign_of_life:
         result.rejects.append(Rejected(0, "value", "the payload holds no observation", message.payload))
     return result
+
+
+def _unknown(identity: str) -> str:
+    return f"no station has the device {identity}. Remedy: groundwatch device admit {identity} --station CODE"
+
+
+def _date_like_the_first_copy(found: Elements, copies: UplinkMemory) -> None:
+    if found.uplink is None or not found.values:
+        return
+    first_us = copies.first_time_us(found.uplink, found.values[0].time_us)
+    if first_us is not None:
+        found.values[:] = [element._replace(time_us=first_us) for element in found.values]
 
 
 def _raw(message: Message, element: Element) -> bytes:
@@ -173,7 +233,7 @@ def _commit(
 
 def _receipt(item: _Prepared, counts: CommitCounts) -> MessageReceipt:
     return MessageReceipt(
-        station=item.message.station,
+        station=item.station or item.message.station,
         source=item.message.source,
         sha256=item.sha256,
         message_id=item.message_id,
@@ -185,7 +245,7 @@ def _receipt(item: _Prepared, counts: CommitCounts) -> MessageReceipt:
 
 def _batch(prepared: list[_Prepared], now: datetime, source_kind: str, actor: str | None) -> Batch:
     sources = {item.message.source for item in prepared}
-    devices = {item.message.device for item in prepared}
+    devices = {item.identity or item.message.device for item in prepared}
     formats = {item.message.format for item in prepared}
     return Batch(
         source_kind=source_kind,
@@ -203,7 +263,9 @@ def _batch(prepared: list[_Prepared], now: datetime, source_kind: str, actor: st
             for item in prepared
         ),
         quarantine=tuple(
-            QuarantineEntry(reject, index, item.message.station) for index, item in enumerate(prepared) for reject in item.rejects
+            QuarantineEntry(reject, index, item.station or item.message.station or None, item.identity)
+            for index, item in enumerate(prepared)
+            for reject in item.rejects
         ),
         device=devices.pop() if len(devices) == 1 else None,
         actor=actor,

@@ -5,9 +5,10 @@ A format that comes in files and in messages has both entries: `FORMATS` and `ME
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from ingest.formats.native_json import Elements
 
@@ -24,20 +25,24 @@ class MessageContext:
         When it arrived (aware): what relative times count from.
     station
         Station of the topic, of the credentials or of the registered device.
-    model
-        Model of the registered device's sensor, which names its codec; None when nothing states one.
+    attributes
+        What is registered of the device: its `codec`, the codec's `parameters`, its `channel`.
     """
 
     where: str
     received_at: datetime
     station: str
-    model: str | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class MessageFormat:
-    """How one kind of message is read: `(raw, context) -> Elements`; raises `InputError` when the bytes are not of the kind at all."""
+    """How one kind of message is read: `(raw, context) -> Elements`; raises `InputError` when the bytes are not of the kind at all.
+
+    `identity` reads the sender out of the bytes (None = they do not say, or are damaged), where the protocol has such a field.
+    """
 
     name: str
     elements: Callable[[bytes, MessageContext], Elements]
     media_type: str = "application/json"
+    identity: Callable[[bytes], str | None] | None = None

@@ -57,13 +57,20 @@ class Element(NamedTuple):
 
 @dataclass(slots=True)
 class Elements:
-    """What one payload holds."""
+    """What one payload holds.
+
+    `optional` are keys of the device's health that are kept where somebody configured a datastream for them; `uplink` identifies a radio
+    frame, copies of which may arrive by several ways; `is_sign_of_life` is true of a payload that holds no observation by design.
+    """
 
     values: list[Element] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     message_id: str | None = None
     station: str | None = None
     units: dict[str, str] = field(default_factory=dict)
+    optional: frozenset[str] = frozenset()
+    uplink: tuple[str, ...] | None = None
+    is_sign_of_life: bool = False
 
 
 def sniff(raw: bytes, filename: str) -> float:
@@ -131,8 +138,8 @@ def _raw(item: object) -> bytes:
 
 
 def _object(item: Mapping[str, Any], line: int, found: Elements) -> None:
-    time_us = _time(item.get("t"))
-    end_us = NO_END if item.get("t_end") is None else _time(item["t_end"])
+    time_us = epoch_us(item.get("t"))
+    end_us = NO_END if item.get("t_end") is None else epoch_us(item["t_end"])
     if time_us is None or end_us is None or (end_us != NO_END and end_us <= time_us):
         reason = "t is no time with an offset; write RFC 3339 (2026-01-02T03:04:05+08:00) or epoch seconds or milliseconds"
         if time_us is not None:
@@ -185,7 +192,7 @@ def _columns(content: Mapping[str, Any], found: Elements) -> None:
         _object(row, i + 1, found)
 
 
-def _time(value: object) -> int | None:
+def epoch_us(value: object) -> int | None:
     """Return microseconds since 1970, or None."""
     if isinstance(value, str):
         text = value[:-1] + "+00:00" if value.endswith(("Z", "z")) else value
