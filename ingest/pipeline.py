@@ -38,6 +38,7 @@ from ingest.messages import Message, ingest_messages
 from ingest.profile import Profile, load_profile, shipped_profiles
 from ingest.quality import flagged, impossible_time
 from ingest.report import ImportReport, MessageReceipt
+from ingest.uplinks import UplinkMemory
 
 _SURE_ENOUGH = 0.5
 _NO_COUNTS = CommitCounts(0, 0, 0, 0, None, None)
@@ -114,6 +115,7 @@ class Pipeline:
 
     def __init__(self, registry: Registry, store: ObservationStore, raw_files: RawFiles | None = None) -> None:
         self.registry, self.store, self.raw_files = registry, store, raw_files
+        self._uplinks = UplinkMemory()
 
     def ingest_file(
         self,
@@ -278,7 +280,9 @@ class Pipeline:
         actor: str | None = None,
     ) -> list[MessageReceipt]:
         """Commit device messages together, one receipt each, in order; see `ingest.messages.ingest_messages`."""
-        return ingest_messages(self.registry, self.store, messages, now, source_kind=source_kind, actor=actor)
+        return ingest_messages(
+            self.registry, self.store, messages, now, source_kind=source_kind, actor=actor, uplinks=self._uplinks
+        )
 
 
 def checked(rows: Columns, target: Target, now: datetime) -> tuple[Columns, list[tuple[int, str, str]]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ingest.formats import delimited, levelling, native_json, rdb, senml, tenv3, toa5
+from ingest.formats import chirpstack, delimited, levelling, native_json, rdb, senml, tenv3, toa5
 from ingest.formats.format import Format, ImportContext
 from ingest.formats.message import MessageContext, MessageFormat
 
@@ -18,11 +18,13 @@ FORMATS: Mapping[str, Format] = {
     "csv": Format("csv", delimited.sniff, delimited.parse, chunks=delimited.parse_chunks),
     "rdb": Format("rdb", rdb.sniff, rdb.parse, default_profile="usgs_rdb"),
     "native_json": Format("native_json", native_json.sniff, native_json.parse, unit_is_the_datastreams=True),
+    "chirpstack": Format("chirpstack", chirpstack.sniff, chirpstack.parse, unit_is_the_datastreams=True),
     "senml": Format("senml", senml.sniff, senml.parse, unit_is_the_datastreams=True),
 }
 
 MESSAGE_FORMATS: Mapping[str, MessageFormat] = {
     "native_json": MessageFormat("native_json", native_json.message_elements),
+    "chirpstack": MessageFormat("chirpstack", chirpstack.message_elements),
     "senml": MessageFormat("senml", senml.message_elements, "application/senml+json"),
 }
 

@@ -42,6 +42,7 @@ class Address:
 DEVICE_TOPICS: Sequence[DeviceTopic] = (
     DeviceTopic("gw/v1/stations/{station}/obs", "native_json"),
     DeviceTopic("gw/v1/stations/{station}/senml", "senml"),
+    DeviceTopic("application/{}/device/{device}/event/up", "chirpstack"),
 )
 
 

@@ -27,6 +27,7 @@ PROFILES: dict[str, Profile | None] = {
     "rdb": load_profile("usgs_rdb"),
     "native_json": None,
     "senml": None,
+    "chirpstack": None,
 }
 SAMPLES = {
     name: next(path for path in sorted((DATA / name).iterdir()) if path.suffix != ".yaml").read_bytes() for name in FORMATS
