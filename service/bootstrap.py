@@ -17,12 +17,14 @@ from domain.errors import ConfigurationError
 from service.settings import Settings, load_receiver_secrets
 
 if TYPE_CHECKING:
+    from alerts.alarm_quality import Episode, Notice
     from alerts.case_desk import CaseDesk
     from alerts.dispatch import Dispatcher
     from alerts.engine import AlertEngine
     from alerts.issue import Issuer
     from ingest.pipeline import Pipeline
     from storage.access import AccessRepository
+    from storage.alarm_quality import AlarmQualityRepository
     from storage.alerts import AlertRepository
     from storage.analyses import AnalysisRepository
     from storage.cases import CaseRepository
@@ -133,6 +135,14 @@ class Container:
         from storage.cases import CaseRepository
 
         return CaseRepository(self.db, fold)
+
+    @cached_property
+    def alarm_quality(self) -> AlarmQualityRepository[Episode, Notice]:
+        """Return verdicts, and what the metrics of alarms are made from."""
+        from alerts.alarm_quality import Episode, Notice
+        from storage.alarm_quality import AlarmQualityRepository
+
+        return AlarmQualityRepository(self.db, Episode, Notice)
 
     @cached_property
     def case_desk(self) -> CaseDesk:

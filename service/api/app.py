@@ -19,6 +19,7 @@ from service.api.middleware import BodyLimit, SecurityHeaders, Surprises, Timing
 from service.api.parameters import refuse_unknown
 from service.api.readiness import Readiness
 from service.api.routers import (
+    alarm_quality,
     alerts,
     cases,
     catalogue,
@@ -46,6 +47,7 @@ _ROUTERS = (
     datastreams,
     observations,
     alerts,
+    alarm_quality,
     cases,
     events,
     oversight,
