@@ -37,7 +37,7 @@ def _finish(flags: FlagArray, missing: NDArray[np.bool_]) -> FlagArray:
 def _outside(values: Floats, span: Span) -> NDArray[np.bool_]:
     """Which values lie outside the span? Bounds are inclusive, None = no bound, NaN lies nowhere."""
     low, high = span
-    outside = np.zeros(values.shape, dtype=bool)
+    outside = np.zeros(values.size, dtype=np.bool_)
     if low is not None:
         outside |= values < low
     if high is not None:
@@ -86,7 +86,7 @@ def climatology(values: ArrayLike, period: ArrayLike, suspect_spans: ArrayLike, 
     numbers, index = _floats(values), np.asarray(period, dtype=np.intp)
     suspect = _floats(suspect_spans)
     fail = np.full_like(suspect, np.nan) if fail_spans is None else _floats(fail_spans)
-    known = np.isfinite(suspect).any(axis=1) | np.isfinite(fail).any(axis=1)
+    known = np.asarray(np.isfinite(suspect).any(axis=1) | np.isfinite(fail).any(axis=1))
     flags = np.where((index >= 0) & known[index], GOOD, UNKNOWN).astype(np.uint8)
     judged = flags == GOOD
     for spans, flag in ((suspect, SUSPECT), (fail, FAIL)):
@@ -231,7 +231,7 @@ def flat_line(
 
 
 def _flat(values: Floats, count: int, tolerance: float) -> NDArray[np.bool_]:
-    flat = np.zeros(values.shape, dtype=bool)
+    flat = np.zeros(values.size, dtype=np.bool_)
     if count >= values.size:
         return flat
     least, greatest = _window_extremes(values, np.minimum(np.arange(values.size) + 1, count + 1))

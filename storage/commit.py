@@ -316,7 +316,7 @@ def _note_changes(connection: Connection, rows: Columns, outcome: npt.NDArray[np
         "added": np.add.reduceat((outcome[is_changed] == NEW).astype(np.int64), span.begin).tolist(),
         "changed": (span.end - span.begin).tolist(),
         # What analytics derived is not analysed again; rules and charts see it like any other datastream.
-        "kinds": ["evaluate", "rollup"] if source_kind == "analysis" else ["evaluate", "rollup", "analyse"],
+        "kinds": ["evaluate", "rollup"] if source_kind == "analysis" else ["quality", "evaluate", "rollup", "analyse"],
     }
     connection.execute(SQL.update_statuses, parameters)
     connection.execute(SQL.insert_batch_datastreams, parameters)

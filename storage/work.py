@@ -29,19 +29,25 @@ class Pending:
 
 
 class WorkQueue:
-    """Items of kind `evaluate` (rules), `rollup` and `analyse`."""
+    """Items of kind `quality`, `evaluate` (rules), `rollup` and `analyse`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     @contextmanager
-    def claim(self, kind: str, limit: int = 1000) -> Iterator[list[WorkItem]]:
+    def claim(self, kind: str, limit: int = 1000, *, after: str | None = None) -> Iterator[list[WorkItem]]:
         """Lend up to `limit` items, merged to one span a datastream; they are deleted when the block ends without an error.
 
         Several workers never get the same item. An item that arrives meanwhile for the same datastream is another item.
+
+        Parameters
+        ----------
+        after
+            Leave datastreams aside of which work of this kind waits or is being done: rules wait for quality control.
         """
+        parameters = {"kind": kind, "limit": limit, "first": after}
         with self._database.transaction() as connection:
-            yield merge_items(connection.execute(SQL.claim, {"kind": kind, "limit": limit}).fetchall())
+            yield merge_items(connection.execute(SQL.claim if after is None else SQL.claim_after, parameters).fetchall())
 
     @contextmanager
     def claim_datastream(self, kind: str, datastream_id: int) -> Iterator[list[WorkItem]]:

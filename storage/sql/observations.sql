@@ -72,19 +72,22 @@ FROM STDIN (FORMAT binary);
 ANALYZE staged_observation;
 
 -- name: pack_unequal
--- Rows that are not stored as they are: new keys, and keys with another value. What is equal is not sent back.
+-- Rows that are not stored as they are: new keys, and keys with another value. What is equal is not sent back. Flags are held against
+-- those of the source: what quality control or a person said beside them makes no correction of a file sent again.
 SELECT string_agg(int4send(staged.ordinal) || boolsend(stored.datastream_id IS NOT NULL), ''::bytea)
 FROM staged_observation AS staged
 LEFT JOIN observation AS stored
   ON stored.datastream_id = staged.datastream_id AND stored.phenomenon_time = staged.phenomenon_time
  AND stored.phenomenon_time BETWEEN %(first)s AND %(last)s
 WHERE stored.datastream_id IS NULL
-   OR (stored.result, stored.sigma, stored.phenomenon_end, stored.quality, stored.quality_reasons)
+   OR (stored.result, stored.sigma, stored.phenomenon_end, coalesce(stored.source_quality, stored.quality),
+       CASE WHEN stored.source_quality IS NULL THEN stored.quality_reasons ELSE stored.source_reasons END)
       IS DISTINCT FROM (staged.result, staged.sigma, staged.phenomenon_end, staged.quality, staged.quality_reasons);
 
 -- name: stored_values
 -- The stored values of staged keys, to compare them with lines that a later line of the same batch superseded.
-SELECT staged.ordinal, stored.result, stored.sigma, stored.phenomenon_end, stored.quality, stored.quality_reasons
+SELECT staged.ordinal, stored.result, stored.sigma, stored.phenomenon_end, coalesce(stored.source_quality, stored.quality),
+       CASE WHEN stored.source_quality IS NULL THEN stored.quality_reasons ELSE stored.source_reasons END
 FROM staged_observation AS staged
 JOIN observation AS stored USING (datastream_id, phenomenon_time)
 WHERE staged.ordinal = ANY (%(ordinals)s) AND stored.phenomenon_time BETWEEN %(first)s AND %(last)s;
@@ -102,7 +105,8 @@ WHERE staged.ordinal = ANY (%(ordinals)s) AND stored.phenomenon_time BETWEEN %(f
 -- datastream_id = ANY and the bounds: constants are all that TimescaleDB looks at when it chooses which compressed rows to unpack.
 UPDATE observation AS stored
 SET phenomenon_end = staged.phenomenon_end, result = staged.result, sigma = staged.sigma, quality = staged.quality,
-    quality_reasons = staged.quality_reasons, result_time = staged.result_time, received_at = %(received_at)s, batch_id = %(batch_id)s
+    quality_reasons = staged.quality_reasons, source_quality = NULL, source_reasons = NULL, result_time = staged.result_time,
+    received_at = %(received_at)s, batch_id = %(batch_id)s
 FROM staged_observation AS staged
 WHERE staged.ordinal = ANY (%(ordinals)s) AND stored.datastream_id = staged.datastream_id
   AND stored.phenomenon_time = staged.phenomenon_time AND stored.phenomenon_time BETWEEN %(first)s AND %(last)s

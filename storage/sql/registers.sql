@@ -248,7 +248,7 @@ RETURNING station_id, datastream_id;
 -- An event changes what analytics and rules make of all observations of its datastreams.
 INSERT INTO work_item (kind, datastream_id, time_from, time_to)
 SELECT kind, status.datastream_id, status.first_time, status.last_time
-FROM datastream_status AS status JOIN datastream AS stream ON stream.id = status.datastream_id, unnest(ARRAY['analyse']) AS kind
+FROM datastream_status AS status JOIN datastream AS stream ON stream.id = status.datastream_id, unnest(ARRAY['analyse', 'quality']) AS kind
 WHERE stream.station_id = %(station_id)s AND (%(datastream_id)s::integer IS NULL OR stream.id = %(datastream_id)s)
   AND NOT stream.derived AND status.first_time IS NOT NULL;
 

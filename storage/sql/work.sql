@@ -4,6 +4,14 @@ DELETE FROM work_item WHERE id IN (
     SELECT id FROM work_item WHERE kind = %(kind)s ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
 RETURNING datastream_id, time_from, time_to;
 
+-- name: claim_after
+-- As claim, but for datastreams of which work of another kind still waits: what is undone there, or being done, comes first.
+DELETE FROM work_item WHERE id IN (
+    SELECT id FROM work_item AS item WHERE kind = %(kind)s
+      AND NOT EXISTS (SELECT FROM work_item AS first WHERE first.kind = %(first)s AND first.datastream_id = item.datastream_id)
+    ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+RETURNING datastream_id, time_from, time_to;
+
 -- name: claim_datastream
 -- All items of one kind and datastream that no other worker holds; they are gone when the transaction commits.
 DELETE FROM work_item WHERE id IN (

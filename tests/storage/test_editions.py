@@ -53,6 +53,8 @@ OBSERVATION_COLUMNS = [
     ("result_time", "timestamp with time zone"),
     ("received_at", "timestamp with time zone"),
     ("batch_id", "bigint"),
+    ("source_quality", "smallint"),
+    ("source_reasons", "ARRAY"),
 ]
 ROLLUP_COLUMNS = [
     ("datastream_id", "integer"),
