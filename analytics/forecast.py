@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtri
 
 from analytics.gls import Grid, conditional_series, lay_on_grid
 from analytics.noise import NoiseModel, apply_filter, whiten
@@ -243,7 +243,7 @@ def fit_curve(result: Mapping[str, Any], years: Floats, level: float = 0.95) -> 
     else:
         known = ~ahead
     known &= t >= start - 1e-9
-    width = float(ndtri(0.5 + 0.5 * level)) * sigma
+    width = NormalDist().inv_cdf(0.5 + 0.5 * level) * sigma
     hidden = np.where(known, 0.0, np.nan)
     scale = float(result.get("scale", 1.0))
     return Curve(

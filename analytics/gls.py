@@ -17,11 +17,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from numpy.fft import irfft, rfft
 from numpy.typing import NDArray
-from scipy.fft import irfft, next_fast_len, rfft
-from scipy.linalg import cho_factor, cho_solve
 
-from analytics.noise import NoiseModel, apply_filter, apply_transposed
+from analytics.noise import NoiseModel, apply_filter, apply_transposed, next_fast_len
 from analytics.sampling import Floats
 
 Cells = NDArray[np.int64]
@@ -58,11 +57,11 @@ class Grid:
     @cached_property
     def spectrum(self) -> NDArray[np.complex128]:
         """Transform of the columns, zero-padded to twice their length, shape (p + 1, ...): the same for every noise model."""
-        return np.asarray(rfft(np.ascontiguousarray(self.columns.T), next_fast_len(2 * self.n, real=True)))
+        return np.asarray(rfft(np.ascontiguousarray(self.columns.T), next_fast_len(2 * self.n)))
 
     def whitened(self, inverse: Floats) -> Floats:
         """Columns after the causal filter `inverse`, shape (n, p + 1)."""
-        size = next_fast_len(2 * self.n, real=True)
+        size = next_fast_len(2 * self.n)
         return np.asarray(irfft(self.spectrum * rfft(inverse[: self.n], size), size)[:, : self.n].T, dtype=np.float64)
 
 
@@ -144,9 +143,17 @@ def _factor_missing(model: NoiseModel, inverse: Floats, missing: Cells, n: int) 
 
 
 def _factor(matrix: Floats, ridge: float) -> tuple[Floats, bool]:
+    from scipy.linalg import cho_factor  # takes longer to import than a short series without gaps to fit
+
     matrix[np.diag_indices_from(matrix)] *= 1.0 + ridge
     factor, lower = cho_factor(matrix, lower=True, check_finite=False)
     return np.asarray(factor), bool(lower)
+
+
+def _solve(factor: tuple[Floats, bool], right: Floats) -> Floats:
+    from scipy.linalg import cho_solve
+
+    return np.asarray(cho_solve(factor, right, check_finite=False))
 
 
 @dataclass(frozen=True)
@@ -195,7 +202,7 @@ def generalised_least_squares(grid: Grid, model: NoiseModel) -> GlsFit:
     elif grid.missing.size:
         factor = _factor_missing(model, inverse, grid.missing, n)
         cross = apply_transposed(inverse[:n], whitened)[grid.missing]
-        normal = normal - cross.T @ cho_solve(factor, cross, check_finite=False)
+        normal = normal - cross.T @ _solve(factor, cross)
         log_det += 2.0 * float(np.log(np.diag(factor[0])).sum())
     gram, moment, power = normal[:p, :p], normal[:p, p], float(normal[p, p])
     scaling = np.sqrt(np.maximum(np.diag(gram), 1e-300))
@@ -237,7 +244,7 @@ def conditional_series(grid: Grid, model: NoiseModel) -> Floats:
     near = inverse[: grid.n]
     cross = apply_transposed(near, grid.whitened(near))[grid.missing]
     if grid.missing.size <= 2 * MAX_MISSING:
-        columns[grid.missing] = -cho_solve(_factor_missing(model, inverse, grid.missing, grid.n), cross)
+        columns[grid.missing] = -_solve(_factor_missing(model, inverse, grid.missing, grid.n), cross)
     else:
         columns[grid.missing] = -_solve_missing(near, grid, cross)
     return columns

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy.optimize import minimize, minimize_scalar
 
 from analytics.gls import MAX_MISSING, Grid, generalised_least_squares, window_of
+from analytics.minimise import minimise_bounded, minimise_surface
 from analytics.noise import MODEL_NAMES, NoiseModel
 from analytics.sampling import Floats
 
@@ -58,8 +58,7 @@ def _search_one(grid: Grid, build: Callable[[Floats], NoiseModel], low: float, h
     def cost(x: float) -> float:
         return -generalised_least_squares(grid, build(np.array([x]))).noise.log_likelihood
 
-    found = minimize_scalar(cost, bounds=(low, high), method="bounded", options={"xatol": 0.05})
-    return build(np.array([found.x]))
+    return build(np.array([minimise_bounded(cost, low, high, tolerance=0.05)]))
 
 
 def _search_power_law(grid: Grid, build: Callable[[Floats], NoiseModel], start: NoiseModel) -> NoiseModel:
@@ -70,10 +69,8 @@ def _search_power_law(grid: Grid, build: Callable[[Floats], NoiseModel], start: 
 
     share = min(max(start.white_share, 0.02), 0.999)
     origin = np.array([np.log(share / (1.0 - share)), _index_to_logit(start.index)])
-    simplex = np.vstack((origin, origin + np.array([0.8, 0.0]), origin + np.array([0.4, 0.6])))
-    options = {"initial_simplex": simplex, "xatol": 0.03, "fatol": 0.02, "maxfev": 60}
-    found = minimize(cost, origin, method="Nelder-Mead", options=options)
-    return build(found.x)
+    found = minimise_surface(cost, origin, np.array([0.4, 0.3]))
+    return build(found.at)
 
 
 def estimate_noise(grid: Grid, candidates: tuple[str, ...] = MODEL_NAMES, known: Sequence[NoiseModel] = ()) -> list[NoiseModel]:
@@ -94,8 +91,7 @@ def estimate_noise(grid: Grid, candidates: tuple[str, ...] = MODEL_NAMES, known:
     list of NoiseModel
         Never empty; with fewer than p + 4 samples only white noise is tried.
     """
-    window = window_of(grid, MAX_EPOCHS, MAX_MISSING)
-    used = _without_dead_columns(window)
+    used = search_grid(grid)
     if used.n_observed < used.design.shape[1] + 4:
         return [generalised_least_squares(used, _model_white(np.empty(0))).noise]
     shapes = {model.name: model for model in known if model.name in candidates}
@@ -115,6 +111,11 @@ def estimate_noise(grid: Grid, candidates: tuple[str, ...] = MODEL_NAMES, known:
             shapes["powerlaw_sum"] = _search_power_law(used, _model_power_law_sum, start)
     fitted = [generalised_least_squares(used, shape).noise for shape in shapes.values()]
     return sorted(fitted, key=lambda model: model.bic)
+
+
+def search_grid(grid: Grid) -> Grid:
+    """Part of a record on which its noise is searched for: the most recent one within the sizes, with the columns that move there."""
+    return _without_dead_columns(window_of(grid, MAX_EPOCHS, MAX_MISSING))
 
 
 def _without_dead_columns(grid: Grid) -> Grid:

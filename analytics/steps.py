@@ -20,10 +20,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.fft import irfft, next_fast_len, rfft
+from numpy.fft import irfft, rfft
 
 from analytics.gls import Grid, conditional_series, generalised_least_squares, lay_on_grid
-from analytics.noise import NoiseModel, whiten
+from analytics.noise import NoiseModel, next_fast_len, whiten
 from analytics.noise_search import estimate_noise
 from analytics.sampling import Floats
 from analytics.trajectory import TrajectoryModel
@@ -85,7 +85,7 @@ def step_statistics(grid: Grid, model: NoiseModel) -> tuple[Floats, Floats, floa
     inverse, _ = model.inverse_filter(grid.n)
     response = np.cumsum(inverse)
     stacked = np.column_stack((target, basis))
-    size = next_fast_len(2 * grid.n, real=True)
+    size = next_fast_len(2 * grid.n)
     spectrum = rfft(stacked, size, axis=0) * np.conj(rfft(response, size))[:, None]
     products = irfft(spectrum, size, axis=0)[: grid.n]
     power = np.cumsum(response**2)[::-1] - (products[:, 1:] ** 2).sum(axis=1)

@@ -13,7 +13,7 @@ References: Bevis and Brown (2014), doi:10.1007/s00190-013-0685-5; GB/T 12897-20
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from analytics.gls import GlsFit, generalised_least_squares, lay_on_grid
 from analytics.noise import MODEL_NAMES, NoiseModel
-from analytics.noise_search import estimate_noise
+from analytics.noise_doubt import degrees_of_freedom, widening
+from analytics.noise_search import estimate_noise, search_grid
 from analytics.sampling import Floats
 
 SEASONAL_SPAN_A = 2.5
@@ -103,6 +104,9 @@ class TrajectoryFit:
         The model that the covariance stands on.
     candidates : tuple of NoiseModel
         All that were tried, best BIC first.
+    freedom : float
+        Degrees of freedom of the rate's variance where the noise was estimated. The covariance is wider than generalised least squares
+        has it, by so much that 1.96 sigmas of the rate hold 95 %.
     """
 
     model: TrajectoryModel
@@ -113,6 +117,7 @@ class TrajectoryFit:
     noise: NoiseModel
     candidates: tuple[NoiseModel, ...]
     n: int
+    freedom: float = float("inf")
 
     def value_of(self, name: str) -> float:
         """Estimate of a parameter by its name."""
@@ -217,7 +222,11 @@ def fit_trajectory(
     grid = lay_on_grid(years, model.design(years), values - level)
     tried = [noise] if noise is not None else estimate_noise(grid, candidates, known)
     fit = generalised_least_squares(grid, tried[0])
-    return _finish(years, values, model, fit, level, tuple(tried))
+    finished = _finish(years, values, model, fit, level, tuple(tried))
+    if noise is not None:
+        return finished
+    freedom = degrees_of_freedom(search_grid(grid), tried[0], model.names.index("rate"))
+    return replace(finished, covariance=finished.covariance * widening(freedom) ** 2, freedom=freedom)
 
 
 def _finish(

@@ -11,18 +11,21 @@ import gzip
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from analytics.sampling import from_decimal_years
 from domain.errors import FormatError, InputError
 from domain.units import convert
-from ingest.formats import FORMATS, ImportContext
-from ingest.profile import load_profile
 from service.commands.files import read_file
+from service.offline.plain_csv import read_columns, read_times
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from service.offline.plain_csv import Column
 
 TIME_NAMES = ("time", "timestamp", "date", "datetime")
 COMPONENTS = {"displacement_east": "east", "displacement_north": "north", "displacement_up": "up"}
@@ -78,6 +81,8 @@ def read_series(path: Path, *, format_name: str | None = None) -> list[FileSerie
     """
     raw = read_file(path)
     body = _unzipped(raw, path)
+    if format_name is None and _is_documented_shape(body):
+        return [_read_csv(body, path)]
     chosen = format_name or _known_format(body, path.name)
     if chosen is None or chosen == "csv":
         return [_read_csv(body, path)]
@@ -93,13 +98,24 @@ def _unzipped(raw: bytes, path: Path) -> bytes:
         raise FormatError(f"broken gzip: {error}.", where=str(path), remedy="fetch the file again") from error
 
 
+def _is_documented_shape(body: bytes) -> bool:
+    """Whether the header is the documented one (a time and `value`, perhaps `index`), so that no format need be looked for."""
+    names = [name.strip().lower() for name in body.partition(b"\n")[0].decode("utf-8-sig", errors="replace").split(",")]
+    return "value" in names and any(name in names for name in TIME_NAMES) and set(names) <= {"index", "value", *TIME_NAMES}
+
+
 def _known_format(body: bytes, name: str) -> str | None:
+    from ingest.formats import FORMATS
+
     candidates = [(entry.sniff(body, name), known) for known, entry in FORMATS.items() if known != "csv"]
     best = max(candidates)
     return best[1] if best[0] >= SURE_ENOUGH else None
 
 
 def _read_known(body: bytes, path: Path, name: str) -> list[FileSeries]:
+    from ingest.formats import FORMATS, ImportContext
+    from ingest.profile import load_profile
+
     if name not in FORMATS:
         raise FormatError(f"there is no format {name!r}.", where=str(path), remedy=f"known are {', '.join(FORMATS)}")
     entry = FORMATS[name]
@@ -120,6 +136,42 @@ def _read_known(body: bytes, path: Path, name: str) -> list[FileSeries]:
 
 
 def _read_csv(body: bytes, path: Path) -> FileSeries:
+    return _read_plainly(body, path) or _read_carefully(body, path)
+
+
+def _read_plainly(body: bytes, path: Path) -> FileSeries | None:
+    """The file by the quick way, None where anything about it is in doubt."""
+    columns = [(name, column) for name, column in read_columns(body) or [] if name.lower() != "index"]
+    named = [i for i, (name, _) in enumerate(columns) if name.lower() == "value"]
+    numeric = [i for i, (_, column) in enumerate(columns) if isinstance(column, np.ndarray)]
+    if len(columns) < 2 or not numeric or (named and named[0] not in numeric):
+        return None
+    chosen = named[0] if named else numeric[-1]
+    others = [i for i in range(len(columns)) if i != chosen]
+    wanted = [i for word in TIME_NAMES for i in others if columns[i][0].lower() == word]
+    times = _quick_times(columns[(wanted or others)[0]][1], path)
+    values = columns[chosen][1]
+    if times is None or not isinstance(values, np.ndarray):
+        return None
+    return FileSeries(str(path), path.name.split(".")[0], "value", "1", times[0], values, ordinate=times[1])
+
+
+def _quick_times(column: Column, path: Path) -> tuple[npt.NDArray[np.datetime64], npt.NDArray[np.float64] | None] | None:
+    if isinstance(column, np.ndarray):
+        return _stand_in(_checked(column, path)), column
+    parsed = read_times(column)
+    return None if parsed is None else (parsed, None)
+
+
+def _checked(ordinate: npt.NDArray[np.float64], path: Path) -> npt.NDArray[np.float64]:
+    if not np.isfinite(ordinate).all() or (ordinate.size and np.ptp(ordinate) > 7000.0 * 365.25):
+        raise InputError("the ordinate is not finite, or spans too much.", where=str(path), remedy="write times as ISO 8601")
+    return ordinate
+
+
+def _read_carefully(body: bytes, path: Path) -> FileSeries:
+    import pandas as pd
+
     try:
         frame = pd.read_csv(io.BytesIO(body), encoding="utf-8-sig", skipinitialspace=True)
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
@@ -136,6 +188,8 @@ def _read_csv(body: bytes, path: Path) -> FileSeries:
 
 
 def _value_column(frame: pd.DataFrame, path: Path) -> Any:
+    import pandas as pd
+
     for name in frame.columns:
         if name.lower() == "value":
             return name
@@ -157,10 +211,10 @@ def _time_column(frame: pd.DataFrame, value_name: Any, path: Path) -> Any:
 
 
 def _times(column: pd.Series[Any], path: Path) -> tuple[npt.NDArray[np.datetime64], npt.NDArray[np.float64] | None]:
+    import pandas as pd
+
     if pd.api.types.is_numeric_dtype(column):
-        ordinate = column.to_numpy(dtype=np.float64)
-        if not np.isfinite(ordinate).all() or np.ptp(ordinate) > 7000.0 * 365.25:
-            raise InputError("the ordinate is not finite, or spans too much.", where=str(path), remedy="write times as ISO 8601")
+        ordinate = _checked(column.to_numpy(dtype=np.float64), path)
         return _stand_in(ordinate), ordinate
     try:
         parsed = pd.to_datetime(column, utc=True, format="ISO8601")

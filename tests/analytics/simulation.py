@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -119,3 +120,59 @@ def day_of_year(year: int, day: float) -> float:
     """Decimal year of a day of year counted from 1, on the axis of the product."""
     whole = (dt.date(year, 1, 1) - dt.date(2000, 1, 1)).days
     return 2000.0 + (whole + day - 1.0) / 365.25
+
+
+@dataclass(frozen=True)
+class OffsetSeries:
+    """A daily GNSS component with offsets that nobody logged: samples, the true rate and the true offsets."""
+
+    samples: Samples
+    years: Floats
+    rate: float
+    steps: Floats
+    sizes: Floats
+
+
+def offset_series(seed: int, vertical: bool) -> OffsetSeries:
+    """A GNSS component as in the blind test of detection (Gazeaux et al. 2013): flicker plus white noise, gaps, many offsets.
+
+    Six to twenty years of days; white noise log-uniform in 0.7 to 1.6 mm and flicker in 1.5 to 4 mm / a^(1/4) horizontally, twice that
+    vertically; a rate of N(0, 20) or N(0, 4) mm/a; annual and semi-annual terms; one offset in about four years (Poisson) at
+    uniform dates, sizes log-uniform in 1 to 15 mm with either sign; four percent of the days missing and up to three gaps
+    of up to 120 days, some of which hide the date of an offset.
+    """
+    rng = np.random.default_rng(seed + (500_000 if vertical else 0))
+    n = int(rng.uniform(6.0, 20.0) * 365.25)
+    factor = 2.0 if vertical else 1.0
+    white = factor * float(np.exp(rng.uniform(np.log(0.7), np.log(1.6))))
+    flicker = factor * float(np.exp(rng.uniform(np.log(1.5), np.log(4.0))))
+    years = years_since(n)
+    rate = float(rng.normal(0.0, 4.0 if vertical else 20.0))
+    phase, half = rng.uniform(0.0, 2.0 * np.pi, 2)
+    value = rate * years + factor * (1.2 * np.sin(2 * np.pi * years + phase) + 0.5 * np.sin(4 * np.pi * years + half))
+    value += coloured_noise(rng, n, white, flicker)
+    steps = np.sort(rng.uniform(years[20], years[-20], rng.poisson(years[-1] / 4.0)))
+    sizes = rng.choice([-1.0, 1.0], steps.size) * np.exp(rng.uniform(0.0, np.log(15.0), steps.size))
+    for step, size in zip(steps, sizes, strict=True):
+        value += size * (years >= step)
+    keep = rng.random(n) > 0.04
+    for _ in range(int(rng.integers(0, 4))):
+        at = int(rng.integers(30, n - 150))
+        keep[at : at + int(rng.integers(5, 120))] = False
+    keep[[0, -1]] = True
+    samples = Samples(days(n, "2008-01-01")[keep], value[keep])
+    return OffsetSeries(samples, years[keep], rate, steps, sizes)
+
+
+def match_offsets(truth: Floats, found: Floats, within_d: float = 15.0) -> list[tuple[int, int]]:
+    """Pairs of true and found offsets that are nearest to each other within some days, each used once."""
+    pairs = sorted(
+        (abs(t - f), i, j) for i, t in enumerate(truth) for j, f in enumerate(found) if abs(t - f) <= within_d / 365.25
+    )
+    left, right, matched = set(range(truth.size)), set(range(found.size)), []
+    for _, i, j in pairs:
+        if i in left and j in right:
+            matched.append((i, j))
+            left.discard(i)
+            right.discard(j)
+    return matched
