@@ -40,7 +40,7 @@ def water_density_kg_m3(temperature_degC: ArrayLike) -> Floats:
     Examples
     --------
     >>> water_density_kg_m3([25.0, 64.0]).round(2).tolist()
-    [997.05, 981.11]
+    [997.04, 981.1]
     """
     t = np.asarray(temperature_degC, dtype=np.float64)
     coefficients = [-280.54253e-12, 105.56302e-9, -46.170461e-6, -7.9870401e-3, 16.945176, 999.83952]
