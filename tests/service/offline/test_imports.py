@@ -34,6 +34,24 @@ def _imported(*arguments: str) -> set[str]:
 
 def _series(path: Path, n: int) -> str:
     samples = gnss_like(1, n)
+    rows = [f"{str(time)[:10]},{value:.4f}" for time, value in zip(samples.time, samples.value, strict=True)]
+    path.write_text("date,value\n" + "\n".join(rows) + "\n")
+    return str(path)
+
+
+def test_help_imports_no_numpy() -> None:
+    assert not _imported("--help") & {"numpy", *HEAVY, *SCIENTIFIC}
+
+
+@pytest.mark.parametrize("command", ["velocity", "detect"])
+def test_a_bare_file_is_answered_without_heavy_libraries(command: str, tmp_path: Path) -> None:
+    found = _imported(command, _series(tmp_path / "a.csv", 400))
+    assert "numpy" in found
+    assert not found & {*HEAVY, *SCIENTIFIC}
+
+
+def test_a_known_format_is_read_without_services(tmp_path: Path) -> None:
+    """A GNSS file needs the formats, but neither web, database nor workbooks."""
     head = "site YYMMMDD yyyy.yyyy __MJD week d reflon _e0(m) __east(m) ____n0(m) _north(m) u0(m) ____up(m) _ant(m)"
     rows = [head + " sig_e(m) sig_n(m) sig_u(m) __corr_en __corr_eu __corr_nu"]
     rng = np.random.default_rng(0)
