@@ -14,8 +14,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from domain.errors import ConfigurationError, FormatError, InputError
 from domain.observation import (
     Batch,
@@ -25,18 +23,16 @@ from domain.observation import (
     QuarantineEntry,
     RawPayload,
     Rejected,
-    columns,
-    concatenate,
 )
 from domain.ports import ObservationStore, RawFiles, Registry
+from ingest.checking import in_order, storable, without_contradictions
 from ingest.formats import FORMATS, Format, ImportContext
 from ingest.formats.decoding import head, split_lines, unpack
 from ingest.formats.table import is_workbook, read_workbook
 from ingest.formats.timestamps import parse_zone
-from ingest.mapping import Refusal, StreamResolver, Target
+from ingest.mapping import StreamResolver
 from ingest.messages import Message, ingest_messages
 from ingest.profile import Profile, load_profile, shipped_profiles
-from ingest.quality import flagged, impossible_time
 from ingest.report import ImportReport, MessageReceipt
 from ingest.uplinks import UplinkMemory
 
@@ -214,26 +210,14 @@ class Pipeline:
         self, payload: ParsedPayload, resolver: StreamResolver, rows: _RowBytes, progress: _Progress, now: datetime
     ) -> tuple[Columns, list[Rejected]]:
         """Return what can be stored, in the datastreams' units, and what cannot."""
-        rejected = list(payload.rejected)
-        parts: list[Columns] = []
-        for number, stream in enumerate(payload.streams):
-            own = payload.columns.take(payload.columns.stream == number)
-            if len(own) == 0:
-                continue
-            target = resolver.resolve(stream)
-            if isinstance(target, Refusal):
-                rejected += [Rejected(int(line), target.code, target.reason, rows.line(int(line))) for line in own.line]
-                continue
-            progress.stations.setdefault(target.datastream.station)
-            kept, refused = checked(own, target, now)
-            kept, repeated = without_contradictions(kept)
-            rejected += [Rejected(line, code, reason, rows.line(line)) for line, code, reason in (*refused, *repeated)]
-            if len(kept):
-                parts.append(kept)
+        built, rejected, stations = storable(payload, resolver, rows.line, now)
+        progress.stations.update(dict.fromkeys(stations))
         for key, value in payload.notes.items():
             _add_note(progress.notes, key, value)
+        built, repeated = without_contradictions(in_order(built))
+        rejected += [Rejected(line, code, reason, rows.line(line)) for line, code, reason in repeated]
         rejected.sort(key=lambda item: item.line)
-        return (concatenate(parts) if parts else columns([], [], [])), rejected
+        return built, rejected
 
     def _report(
         self,
@@ -283,64 +267,6 @@ class Pipeline:
         return ingest_messages(
             self.registry, self.store, messages, now, source_kind=source_kind, actor=actor, uplinks=self._uplinks
         )
-
-
-def checked(rows: Columns, target: Target, now: datetime) -> tuple[Columns, list[tuple[int, str, str]]]:
-    """Convert, flag and sort out the rows of one stream: what is stored, and `(line, code, reason)` of what is not."""
-    rows, undated = without_offset(rows, target)
-    converted = target.convert(rows)
-    infinite = np.isinf(converted.result)
-    ahead = impossible_time(converted.time, now)
-    empty_extent = ~np.isnat(converted.end) & (converted.end <= converted.time)
-    bad_sigma = ~np.isnan(converted.sigma) & ~(np.isfinite(converted.sigma) & (converted.sigma >= 0))
-    refused = undated
-    for mask, code, reason in (
-        (infinite, "value", "the value is not finite; correct it"),
-        (ahead, "clock", "the time is more than a day in the future; set the device's clock or the zone"),
-        (empty_extent, "time", "the end is not after the beginning; correct it"),
-        (bad_sigma, "value", "the sigma is no number of at least 0; correct it"),
-    ):
-        refused += [(int(line), code, reason) for line in converted.line[mask]]
-    sound = ~(infinite | ahead | empty_extent | bad_sigma)
-    return flagged(converted if sound.all() else converted.take(sound), target.bounds, now), refused
-
-
-def without_offset(rows: Columns, target: Target) -> tuple[Columns, list[tuple[int, str, str]]]:
-    """Leave out heights of another datum for whose date no offset is valid, with why."""
-    if target.datum is None:
-        return rows, []
-    reasons = target.datum.refusals(rows.time)
-    refused = [(int(line), "datum", reason) for line, reason in zip(rows.line, reasons, strict=True) if reason]
-    return rows.take(np.array([reason is None for reason in reasons], dtype=bool)), refused
-
-
-def without_contradictions(rows: Columns) -> tuple[Columns, list[tuple[int, str, str]]]:
-    """Of rows of one stream that give the same time unlike values, keep the last; the earlier ones are refused.
-
-    Identical repeats stay (the store counts them as duplicates). Sorting it out here keeps a second import of the same file from
-    correcting forth and back.
-    """
-    order = np.argsort(rows.time, kind="stable")
-    times = rows.time[order]
-    if len(rows) < 2 or not (times[1:] == times[:-1]).any():
-        return rows, []
-    keep = np.ones(len(rows), dtype=bool)
-    refused: list[tuple[int, str, str]] = []
-    last = int(order[-1])
-    for position in range(len(order) - 2, -1, -1):
-        row = int(order[position])
-        if rows.time[row] != rows.time[last]:
-            last = row
-        elif _signature(rows, row) != _signature(rows, last):
-            keep[row] = False
-            reason = f"line {rows.line[last]} gives another value for the same time and wins; remove the wrong one"
-            refused.append((int(rows.line[row]), "duplicate_in_file", reason))
-    return rows.take(keep), refused
-
-
-def _signature(rows: Columns, row: int) -> tuple[object, ...]:
-    reasons = None if rows.reasons is None else rows.reasons[row]
-    return rows.result[row].tobytes(), rows.sigma[row].tobytes(), rows.end[row].tobytes(), int(rows.quality[row]), reasons
 
 
 def _parameters(flags: Mapping[str, str | None], resolver: StreamResolver) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import codecs
 import re
 import zlib
 from collections.abc import Collection, Iterator
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -94,19 +95,48 @@ def head(raw: bytes, size: int = 8192) -> str:
     return text if "\ufffd" not in text[:-4] else part.decode("gb18030", errors="replace")
 
 
-def line_blocks(raw: bytes, encoding: str, block_bytes: int) -> Iterator[tuple[int, list[str]]]:
-    """Yield `(number of the first line, lines)` in blocks of about `block_bytes`, without line ends; lines count from 1."""
-    if encoding == "utf-16" or len(raw) <= block_bytes:
-        yield 1, split_lines(raw.decode(encoding))
+class ByteSource(Protocol):
+    """Where bytes are read from, beginning to end: a file, a gzip stream, a buffer."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return up to `size` bytes, none at the end; all that is left without a size."""
+
+
+def text_blocks(source: ByteSource, encoding: str, block_bytes: int) -> Iterator[tuple[int, bytes]]:
+    """Yield `(number of the first line, whole lines)` as UTF-8 with LF at line ends, in blocks of about `block_bytes`.
+
+    Raises
+    ------
+    UnicodeDecodeError
+        When the bytes are not in the encoding. Any but UTF-16 may be cut at its line feeds.
+    """
+    number = 1
+    for block in _raw_blocks(source, None if encoding == "utf-16" else block_bytes):
+        name = encoding if number == 1 else _plain(encoding)
+        text = block if block.isascii() else block.decode(name).encode()
+        if b"\r" in text:
+            text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        yield number, text
+        number += text.count(b"\n")
+
+
+def _raw_blocks(source: ByteSource, block_bytes: int | None) -> Iterator[bytes]:
+    if block_bytes is None:
+        yield source.read()
         return
-    start, number = 0, 1
-    while start < len(raw):
-        stop = raw.find(b"\n", min(start + block_bytes, len(raw)))
-        stop = len(raw) if stop < 0 else stop + 1
-        lines = split_lines(raw[start:stop].decode("utf-8-sig" if start == 0 and encoding == "utf-8-sig" else _plain(encoding)))
-        yield number, lines
-        number += len(lines)
-        start = stop
+    rest: list[bytes] = []
+    is_empty = True
+    while part := source.read(block_bytes):
+        is_empty = False
+        cut = part.rfind(b"\n") + 1
+        if cut == 0:
+            rest.append(part)
+            continue
+        yield b"".join((*rest, part[:cut]))
+        rest = [part[cut:]]
+    last = b"".join(rest)
+    if last or is_empty:
+        yield last
 
 
 def _plain(encoding: str) -> str:
@@ -124,9 +154,9 @@ def split_lines(text: str) -> list[str]:
 
 
 def raw_line(raw: bytes, line: int) -> bytes:
-    """Return the bytes of one line (from 1), without its end; empty when there is no such line."""
-    rows = raw.split(b"\n", line) if line > 0 else []
-    return rows[line - 1].rstrip(b"\r") if 0 < line <= len(rows) else b""
+    """Return the bytes of one line (from 1), counted as `split_lines` does, without its end; empty when there is no such line."""
+    rows = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n", line) if line > 0 else []
+    return rows[line - 1] if 0 < line <= len(rows) else b""
 
 
 def is_number(text: str) -> bool:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import tzinfo
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from domain.observation import (
     NO_TIME,
     Columns,
     FloatArray,
+    IntArray,
     ParsedPayload,
     Rejected,
     SourceStream,
@@ -28,13 +30,17 @@ from domain.observation import (
 )
 from domain.quality import Quality
 from domain.units import convert_spread
-from ingest.formats.decoding import number_columns
+from ingest.formats.decoding import ByteSource, number_columns
 from ingest.formats.format import ImportContext
-from ingest.formats.table import Table, read_tables
+from ingest.formats.table import Table, read_tables, read_text_tables
 from ingest.formats.timestamps import ISO_FORMATS, elapsed, parse_times, parse_zone
 from ingest.profile import ColumnRule, Profile, StationRule
 
-Stream = tuple[str, ColumnRule]
+if TYPE_CHECKING:
+    from ingest.formats.columnar import ColumnarTable
+
+    AnyTable = Table | ColumnarTable
+
 BoolArray = npt.NDArray[np.bool_]
 DATASTREAM_NAMES = "datastream_names"
 """Attribute of a `SourceStream` with the names of the datastream (its own names are the station's)."""
@@ -54,14 +60,9 @@ def parse_chunks(raw: bytes, profile: Profile | None, context: ImportContext) ->
     FormatError
         When there is no profile, or the file is not of the kind that it describes.
     """
-    if profile is None:
-        raise FormatError(
-            "a table does not say what its columns are.",
-            where=context.filename,
-            remedy="give --profile NAME (docs/formats.md lists the shipped ones)",
-        )
-    for table in read_tables(raw, profile, where=context.filename):
-        yield table_payload(table, profile, context)
+    known = _required(profile, context)
+    for table in read_tables(raw, known, where=context.filename):
+        yield table_payload(table, known, context)
 
 
 def parse(raw: bytes, profile: Profile | None, context: ImportContext) -> ParsedPayload:
@@ -84,49 +85,67 @@ def parse(raw: bytes, profile: Profile | None, context: ImportContext) -> Parsed
     return ParsedPayload(tuple(described), concatenate(built), rejected, parts[0].notes if parts else {})
 
 
-def table_payload(table: Table, profile: Profile, context: ImportContext) -> ParsedPayload:
+def parse_stream(source: ByteSource, encoding: str, profile: Profile | None, context: ImportContext) -> Iterator[ParsedPayload]:
+    """Yield the payload of a text of any size in parts, reading it once from its beginning to its end; see `parse_chunks`."""
+    known = _required(profile, context)
+    for table in read_text_tables(source, encoding, known, where=context.filename):
+        yield table_payload(table, known, context)
+
+
+def _required(profile: Profile | None, context: ImportContext) -> Profile:
+    if profile is None:
+        raise FormatError(
+            "a table does not say what its columns are.",
+            where=context.filename,
+            remedy="give --profile NAME (docs/formats.md lists the shipped ones)",
+        )
+    return profile
+
+
+def table_payload(table: AnyTable, profile: Profile, context: ImportContext) -> ParsedPayload:
     """Turn a table into observations as the profile says."""
     found = [(rule, index) for rule in profile.columns if (index := table.find(rule.match)) is not None]
     _check_columns(table, profile, found, context)
     time, end, time_fault = _times(table, profile, context)
-    stations, station_fault = _stations(table, profile, context)
-    rejected = _row_rejects(table, time_fault, station_fault, profile.delimiter)
-    usable = np.array([fault is None for fault in station_fault], dtype=bool) & ~time_fault
-    codes, station_of = (
-        np.unique(stations[usable].astype(str), return_inverse=True) if usable.any() else (np.array([]), np.array([]))
-    )
-    streams: list[SourceStream] = []
+    places = _stations(table, profile, context)
+    rejected = _row_rejects(table, time_fault, places, profile.delimiter)
+    usable = places.is_known[places.of_row] & ~time_fault
     parts: list[Columns] = []
-    for rule, index in found:
+    for number, (rule, index) in enumerate(found):
         values, rejects, kept = _values(table, rule, index, profile, usable)
         rejected.extend(rejects)
+        rows = np.flatnonzero(usable & kept)
         sigma = _sigmas(table, rule, profile)
         quality, reasons = _qualities(table, rule, profile, values)
-        for number, code in enumerate(codes):
-            rows = np.flatnonzero(usable)[station_of == number]
-            rows = rows[kept[rows]]
-            if len(rows) == 0:
-                continue
-            begins, ends = _extent(time[rows], end[rows], rule, profile)
-            parts.append(
-                columns(
-                    np.full(len(rows), len(streams), dtype=np.int32),
-                    begins,
-                    values[rows],
-                    sigma=sigma[rows],
-                    quality=quality[rows],
-                    line=table.lines[rows],
-                    end=ends,
-                    reasons=None if reasons is None else reasons[rows],
-                )
+        station = places.of_row[rows]
+        begins, ends = _extent(time[rows], end[rows], station, rule, profile)
+        parts.append(
+            columns(
+                number * len(places.codes) + station,
+                begins,
+                values[rows],
+                sigma=sigma[rows],
+                quality=quality[rows],
+                line=table.lines[rows],
+                end=ends,
+                reasons=None if reasons is None else reasons[rows],
             )
-            streams.append(source_stream(str(code), rule, profile, context))
+        )
+    built = concatenate(parts)
+    used, stream = np.unique(built.stream, return_inverse=True)
+    streams = [
+        source_stream(places.codes[place], found[number][0], profile, context)
+        for number, place in (divmod(int(value), max(len(places.codes), 1)) for value in used)
+    ]
     return ParsedPayload(
-        tuple(streams), concatenate(parts), tuple(sorted(rejected, key=lambda item: item.line)), {"profile": profile.name}
+        tuple(streams),
+        replace(built, stream=stream.astype(np.int32)),
+        tuple(sorted(rejected, key=lambda item: item.line)),
+        {"profile": profile.name},
     )
 
 
-def _check_columns(table: Table, profile: Profile, found: list[tuple[ColumnRule, int]], context: ImportContext) -> None:
+def _check_columns(table: AnyTable, profile: Profile, found: list[tuple[ColumnRule, int]], context: ImportContext) -> None:
     missing = [rule for rule in profile.columns if rule.required and table.find(rule.match) is None]
     if missing or not found:
         wanted = missing[0].match if missing else [name for rule in profile.columns for name in rule.match]
@@ -137,7 +156,7 @@ def _check_columns(table: Table, profile: Profile, found: list[tuple[ColumnRule,
         )
 
 
-def _times(table: Table, profile: Profile, context: ImportContext) -> tuple[TimeArray, TimeArray, BoolArray]:
+def _times(table: AnyTable, profile: Profile, context: ImportContext) -> tuple[TimeArray, TimeArray, BoolArray]:
     rule = profile.time
     indices = [table.find(names) for names in rule.columns]
     if not indices or any(index is None for index in indices):
@@ -146,26 +165,26 @@ def _times(table: Table, profile: Profile, context: ImportContext) -> tuple[Time
             where=context.filename,
             remedy=f"name it under time: column: in the profile {profile.name}; the file has {', '.join(table.header[:12]) or 'no header'}",
         )
-    texts = _joined(table, [index for index in indices if index is not None])
+    found = [index for index in indices if index is not None]
     zone_name = context.zone or rule.zone
     zone = parse_zone(zone_name, where=context.filename) if zone_name else None
     if rule.origin and rule.elapsed_unit:
-        counts, _, _ = number_columns(texts, decimal=profile.decimal)
+        counts, _, _ = number_columns(table.joined(found), decimal=profile.decimal)
         time = elapsed(counts, rule.origin, rule.elapsed_unit, zone, where=context.filename)
         return time, np.full(len(time), NO_TIME), np.isnat(time)
     formats = rule.formats or ISO_FORMATS
     zone_index = table.find(rule.zone_column) if rule.zone_column else None
     if zone_index is None:
-        time, is_date = parse_times(texts, formats, zone, where=context.filename)
+        time, is_date = table.times(found, formats, zone, where=context.filename)
     else:
-        time, is_date = _times_by_zone(texts, table.column(zone_index), profile, zone, context)
+        time, is_date = _times_by_zone(table.joined(found), table.column(zone_index), profile, zone, context)
     end: TimeArray = np.full(len(time), NO_TIME)
     end_index = table.find(rule.end_column) if rule.end_column else None
     if end_index is not None:
-        end, _ = parse_times(table.column(end_index), formats, zone, where=context.filename)
+        end, _ = table.times([end_index], formats, zone, where=context.filename)
     elif rule.dates_are_days and is_date.any():
         # The next local midnight, not 24 hours later: a day may have 23 or 25 hours.
-        shifted, _ = parse_times(_next_day(texts, formats), formats, zone, where=context.filename)
+        shifted, _ = parse_times(_next_day(table.joined(found), formats), formats, zone, where=context.filename)
         end[is_date] = shifted[is_date]
     return time, end, np.isnat(time)
 
@@ -179,15 +198,6 @@ def _next_day(texts: npt.NDArray[np.object_], formats: tuple[str, ...]) -> npt.N
     )
     following = pd.Series(naive + np.timedelta64(1, "D")).dt.strftime(pattern).fillna("")
     return np.asarray(following.to_numpy(dtype=object))
-
-
-def _joined(table: Table, indices: list[int]) -> npt.NDArray[np.object_]:
-    texts = table.column(indices[0])
-    for index in indices[1:]:
-        texts = np.array(
-            [f"{left} {right}".strip() for left, right in zip(texts, table.column(index), strict=True)], dtype=object
-        )
-    return texts
 
 
 def _times_by_zone(
@@ -209,14 +219,25 @@ def _times_by_zone(
     return time, is_date
 
 
-def _stations(table: Table, profile: Profile, context: ImportContext) -> tuple[npt.NDArray[np.object_], list[str | None]]:
-    """Return the station of each row, and why a row has none."""
-    import pandas as pd
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """The stations of a table: for each row a number into `codes`, sorted, and into `faults` (None = a station)."""
 
+    of_row: IntArray
+    codes: list[str]
+    faults: list[str | None]
+
+    @property
+    def is_known(self) -> BoolArray:
+        return np.array([fault is None for fault in self.faults], dtype=bool)
+
+
+def _stations(table: AnyTable, profile: Profile, context: ImportContext) -> _Places:
+    """Return the station of each row, and why a row has none."""
     n = len(table)
     rule = profile.station
     if context.station or rule.constant or rule.filename or not rule.template:
-        return np.full(n, one_station(rule, context), dtype=object), [None] * n
+        return _Places(np.zeros(n, dtype=np.int32), [one_station(rule, context)], [None])
     names = re.findall(r"\{([^{}]+)\}", rule.template)
     indices = {name: table.find([name]) for name in names}
     absent = [name for name, index in indices.items() if index is None]
@@ -224,16 +245,36 @@ def _stations(table: Table, profile: Profile, context: ImportContext) -> tuple[n
         raise FormatError(
             f"no column is named {absent[0]!r}.", where=context.filename, remedy=f"correct station: in the profile {profile.name}"
         )
-    texts = pd.Series(np.full(n, rule.template, dtype=object), dtype=object)
+    of_row, texts = _filled(table, rule.template, {name: index for name, index in indices.items() if index is not None})
+    found = [_station_or_fault(rule.codes.get(text, text)) for text in texts]
+    codes = sorted({code for code, _ in found})
+    faults: dict[str, str | None] = {code: fault for code, fault in found if fault is None}
+    # A refused text gets a place of its own, so that each row keeps the reason of its own text.
+    refused = [(text, fault) for text, (_, fault) in zip(texts, found, strict=True) if fault is not None]
+    position = {code: number for number, code in enumerate(code for code in codes if code in faults)}
+    position_of_refused = {text: len(position) + number for number, (text, _) in enumerate(refused)}
+    places = np.array(
+        [
+            position[code] if fault is None else position_of_refused[text]
+            for text, (code, fault) in zip(texts, found, strict=True)
+        ],
+        dtype=np.int32,
+    )
+    return _Places(places[of_row], [*position, *("" for _ in refused)], [*(None for _ in position), *(why for _, why in refused)])
+
+
+def _filled(table: AnyTable, template: str, indices: dict[str, int]) -> tuple[IntArray, list[str]]:
+    """Fill the template for each row: a number for each row, and the text that each number stands for."""
+    of_row, texts = np.zeros(len(table), dtype=np.int32), [template]
     for name, index in indices.items():
-        if index is not None:
-            cells = table.column(index)
-            texts = pd.Series(
-                [text.replace("{" + name + "}", str(cell)) for text, cell in zip(texts, cells, strict=True)], dtype=object
-            )
-    codes: dict[str, tuple[str, str | None]] = {text: _station_or_fault(rule.codes.get(text, text)) for text in pd.unique(texts)}
-    pairs = [codes[text] for text in texts]
-    return np.array([code for code, _ in pairs], dtype=object), [fault for _, fault in pairs]
+        numbers, cells = table.categories(index)
+        pairs, of_row_wide = np.unique(of_row.astype(np.int64) * max(len(cells), 1) + numbers, return_inverse=True)
+        of_row = of_row_wide.astype(np.int32)
+        texts = [
+            texts[before].replace("{" + name + "}", cells[number])
+            for before, number in (divmod(int(pair), max(len(cells), 1)) for pair in pairs)
+        ]
+    return of_row, texts
 
 
 def _station_or_fault(text: str) -> tuple[str, str | None]:
@@ -267,25 +308,24 @@ def one_station(rule: StationRule, context: ImportContext) -> str:
     )
 
 
-def _row_rejects(table: Table, time_fault: BoolArray, station_fault: list[str | None], delimiter: str) -> list[Rejected]:
+def _row_rejects(table: AnyTable, time_fault: BoolArray, places: _Places, delimiter: str) -> list[Rejected]:
     rejected: list[Rejected] = []
-    for row in range(len(table)):
-        fault = station_fault[row]
+    for row in np.flatnonzero(time_fault | ~places.is_known[places.of_row]).tolist():
+        code, reason = "station", places.faults[places.of_row[row]] or ""
         if time_fault[row]:
+            code = "time"
             reason = (
                 "the time cannot be read, or does not exist or occurs twice in its zone; write it as the profile's formats say"
             )
-            rejected.append(Rejected(int(table.lines[row]), "time", reason, table.row_bytes(row, delimiter)))
-        elif fault is not None:
-            rejected.append(Rejected(int(table.lines[row]), "station", fault, table.row_bytes(row, delimiter)))
+        rejected.append(Rejected(int(table.lines[row]), code, reason, table.row_bytes(row, delimiter)))
     return rejected
 
 
 def _values(
-    table: Table, rule: ColumnRule, index: int, profile: Profile, usable: BoolArray
+    table: AnyTable, rule: ColumnRule, index: int, profile: Profile, usable: BoolArray
 ) -> tuple[FloatArray, list[Rejected], BoolArray]:
-    values, is_missing, is_bad = number_columns(
-        table.column(index), decimal=profile.decimal, thousands=profile.thousands, missing=profile.missing
+    values, is_missing, is_bad = table.numbers(
+        index, decimal=profile.decimal, thousands=profile.thousands, missing=profile.missing
     )
     if rule.scale != 1.0:
         values = values * rule.scale
@@ -293,7 +333,7 @@ def _values(
         Rejected(
             int(table.lines[row]),
             "value",
-            f"{table.cells[row, index]!r} in column {rule.match[0]!r} is no number; correct it or add it to missing: in the profile",
+            f"{table.cell(int(row), index)!r} in column {rule.match[0]!r} is no number; correct it or add it to missing: in the profile",
             table.row_bytes(int(row), profile.delimiter),
         )
         for row in np.flatnonzero(is_bad & usable)
@@ -304,13 +344,11 @@ def _values(
     return values, rejected, kept
 
 
-def _sigmas(table: Table, rule: ColumnRule, profile: Profile) -> FloatArray:
+def _sigmas(table: AnyTable, rule: ColumnRule, profile: Profile) -> FloatArray:
     index = table.find(rule.sigma) if rule.sigma else None
     if index is None:
         return np.full(len(table), np.nan)
-    sigma, _, _ = number_columns(
-        table.column(index), decimal=profile.decimal, thousands=profile.thousands, missing=profile.missing
-    )
+    sigma, _, _ = table.numbers(index, decimal=profile.decimal, thousands=profile.thousands, missing=profile.missing)
     sigma = np.where(sigma < 0, np.nan, sigma)
     if rule.sigma_unit and rule.unit and rule.sigma_unit != rule.unit:
         sigma = convert_spread(sigma, rule.sigma_unit, rule.unit)
@@ -320,10 +358,8 @@ def _sigmas(table: Table, rule: ColumnRule, profile: Profile) -> FloatArray:
 
 
 def _qualities(
-    table: Table, rule: ColumnRule, profile: Profile, values: FloatArray
+    table: AnyTable, rule: ColumnRule, profile: Profile, values: FloatArray
 ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.object_] | None]:
-    import pandas as pd
-
     quality = np.full(len(table), int(Quality.GOOD), dtype=np.int16)
     reasons: npt.NDArray[np.object_] | None = None
     index = table.find(rule.quality) if rule.quality else None
@@ -332,24 +368,35 @@ def _qualities(
         reasons[:] = [rule.reasons] * len(table)
     if index is not None:
         reasons = np.full(len(table), None, dtype=object) if reasons is None else reasons
-        for text in pd.unique(pd.Series(table.column(index), dtype=object)):
-            meaning = profile.quality.get(str(text))
-            rows = np.flatnonzero(table.column(index) == text)
+        of_row, texts = table.categories(index)
+        for number, text in enumerate(texts):
+            meaning = profile.quality.get(text)
             # A code that the profile does not explain is kept as doubtful knowledge, not dropped.
-            quality[rows] = int(meaning.quality) if meaning else int(Quality.UNKNOWN) if text else int(Quality.GOOD)
+            flag = int(meaning.quality) if meaning else int(Quality.UNKNOWN) if text else int(Quality.GOOD)
             codes = meaning.reasons if meaning else ("source_flag",) if text else ()
-            for row in rows:
-                reasons[row] = (*(reasons[row] or ()), *codes) or None
+            rows = np.flatnonzero(of_row == number)
+            quality[rows] = flag
+            if codes:
+                alike = np.empty(len(rows), dtype=object)
+                alike[:] = [(*rule.reasons, *codes)] * len(rows)
+                reasons[rows] = alike
     quality[np.isnan(values)] = int(Quality.MISSING)
     return quality, reasons
 
 
-def _extent(time: TimeArray, end: TimeArray, rule: ColumnRule, profile: Profile) -> tuple[TimeArray, TimeArray]:
-    """Means and totals cover their interval; an instant has no extent unless the file states one."""
-    if rule.value_kind in {ValueKind.MEAN, ValueKind.TOTAL} and rule.interval_s and np.isnat(end).all():
-        width = np.timedelta64(round(rule.interval_s * 1_000_000), "us")
-        return (time - width, time) if profile.time.stamp == "end" else (time, time + width)
-    return time, end
+def _extent(
+    time: TimeArray, end: TimeArray, station: IntArray, rule: ColumnRule, profile: Profile
+) -> tuple[TimeArray, TimeArray]:
+    """Means and totals cover their interval; an instant has no extent unless the file states one (for its station at all)."""
+    if rule.value_kind not in {ValueKind.MEAN, ValueKind.TOTAL} or not rule.interval_s:
+        return time, end
+    is_stated = np.zeros(int(station.max(initial=0)) + 1, dtype=bool)
+    is_stated[station[~np.isnat(end)]] = True
+    bare = ~is_stated[station]
+    width = np.timedelta64(round(rule.interval_s * 1_000_000), "us")
+    if profile.time.stamp == "end":
+        return np.where(bare, time - width, time), np.where(bare, time, end)
+    return time, np.where(bare, time + width, end)
 
 
 def source_stream(station: str, rule: ColumnRule, profile: Profile, context: ImportContext) -> SourceStream:

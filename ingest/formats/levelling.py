@@ -23,7 +23,8 @@ from domain.quality import Quality
 from domain.units import canonical, convert_spread, parse_unit
 from ingest.formats.decoding import head, is_number
 from ingest.formats.format import ImportContext, require_zone
-from ingest.formats.table import fold, is_workbook, read_rows
+from ingest.formats.header import fold
+from ingest.formats.table import is_workbook, read_rows
 from ingest.formats.timestamps import localise, parse_zone
 from ingest.profile import Profile
 

@@ -7,24 +7,30 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time
-from typing import Any
+from datetime import date, datetime, time, tzinfo
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from domain.errors import FormatError
-from ingest.formats.decoding import decode, detect_encoding, line_blocks, split_lines
+from domain.observation import FloatArray, IntArray, TimeArray
+from ingest.formats.decoding import ByteSource, decode, detect_encoding, number_columns, split_lines, text_blocks
+from ingest.formats.header import Names, find_column, fold
+from ingest.formats.timestamps import parse_times
 from ingest.profile import HeaderRule, Profile
+
+if TYPE_CHECKING:
+    from ingest.formats.columnar import ColumnarTable
 
 XLSX_MAGIC = b"PK\x03\x04"
 BLOCK_BYTES = 16 * 1024 * 1024
+SMALLEST_BLOCK = 64 * 1024
+"""A block that is not plain is halved down to this size before it is read cell by cell."""
 MAX_COLUMNS = 4096
-Names = Sequence[str | int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,27 +59,51 @@ class Table:
 
     def find(self, names: Names) -> int | None:
         """Return the column (from 0) that one of the names or 1-based positions picks, or None."""
-        folded = [fold(name) for name in self.header]
-        for name in names:
-            if isinstance(name, int):
-                if 1 <= name <= self.cells.shape[1]:
-                    return name - 1
-            elif fold(name) in folded:
-                return folded.index(fold(name))
-        return None
+        return find_column(self.header, self.width, names)
 
     def column(self, index: int) -> npt.NDArray[np.object_]:
         """Return one column of text cells."""
         return self.cells[:, index]
 
+    @property
+    def width(self) -> int:
+        """Return the number of columns."""
+        return int(self.cells.shape[1])
+
+    def cell(self, row: int, index: int) -> str:
+        """Return the text of one cell."""
+        return str(self.cells[row, index])
+
+    def categories(self, index: int) -> tuple[IntArray, list[str]]:
+        """Return a number for each row, and the text that each number stands for."""
+        import pandas as pd
+
+        codes, texts = pd.factorize(self.column(index))
+        return codes.astype(np.int32), [str(text) for text in texts]
+
+    def numbers(
+        self, index: int, *, decimal: str = ".", thousands: str = "", missing: Collection[str] = ()
+    ) -> tuple[FloatArray, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Convert a column to numbers; see `ingest.formats.decoding.number_columns`."""
+        return number_columns(self.column(index), decimal=decimal, thousands=thousands, missing=missing)
+
+    def times(
+        self, indices: Sequence[int], formats: Sequence[str], zone: tzinfo | None, *, where: str | None = None
+    ) -> tuple[TimeArray, npt.NDArray[np.bool_]]:
+        """Read one column, or several joined by blanks, as times; see `ingest.formats.timestamps.parse_times`."""
+        return parse_times(self.joined(indices), formats, zone, where=where)
+
+    def joined(self, indices: Sequence[int]) -> npt.NDArray[np.object_]:
+        """Return the cells of several columns, joined by blanks."""
+        texts = self.column(indices[0])
+        for index in indices[1:]:
+            pairs = zip(texts, self.column(index), strict=True)
+            texts = np.array([f"{left} {right}".strip() for left, right in pairs], dtype=object)
+        return texts
+
     def row_bytes(self, row: int, delimiter: str = ",") -> bytes:
         """Return a row as UTF-8 text, for quarantine."""
         return delimiter.join(str(cell) for cell in self.cells[row]).rstrip(delimiter).encode("utf-8")
-
-
-def fold(name: str) -> str:
-    """Return a header name for comparison: full-width brackets and spaces folded, case ignored."""
-    return re.sub(r"\s+", "", name.replace("（", "(").replace("）", ")").replace("：", ":")).casefold()
 
 
 def is_workbook(raw: bytes) -> bool:
@@ -81,7 +111,7 @@ def is_workbook(raw: bytes) -> bool:
     return raw.startswith(XLSX_MAGIC)
 
 
-def read_tables(raw: bytes, profile: Profile, *, where: str) -> Iterator[Table]:
+def read_tables(raw: bytes, profile: Profile, *, where: str) -> Iterator[Table | ColumnarTable]:
     """Yield the rows of a text file or workbook in bounded parts, each with the header found at the top.
 
     Raises
@@ -95,24 +125,65 @@ def read_tables(raw: bytes, profile: Profile, *, where: str) -> Iterator[Table]:
         yield _table_of_rows(rows[position:], position + 1, header, rows[: max(position - 1, 0)])
         return
     encoding = profile.encoding or detect_encoding(raw, where=where)
-    found: tuple[int, tuple[str, ...], list[list[str]]] | None = None
+    yield from read_text_tables(io.BytesIO(raw), encoding, profile, where=where, block_bytes=BLOCK_BYTES)
+
+
+def read_text_tables(
+    source: ByteSource, encoding: str, profile: Profile, *, where: str, block_bytes: int = BLOCK_BYTES
+) -> Iterator[Table | ColumnarTable]:
+    """Yield the rows of delimited text in parts of about `block_bytes`; see `read_tables`."""
+    found: tuple[int, tuple[str, ...], tuple[tuple[str, ...], ...]] | None = None
     try:
-        for first, lines in line_blocks(raw, encoding, BLOCK_BYTES):
+        for first, block in text_blocks(source, encoding, block_bytes):
             skipped = 0
             if found is None:
-                found = _text_header(lines, profile, where)
+                found = _text_header(block, profile, where)
                 skipped = found[0]
-            yield _table_of_lines(lines[skipped:], first + skipped, found[1], found[2], profile)
+            yield from _tables_of_block(_below(block, skipped), first + skipped, found[1], found[2], profile)
     except (UnicodeDecodeError, LookupError) as fault:
         raise FormatError(
             f"the text is not {encoding}.", where=where, remedy="state the right encoding: in the profile"
         ) from fault
 
 
-def _text_header(lines: list[str], profile: Profile, where: str) -> tuple[int, tuple[str, ...], list[list[str]]]:
-    window = [split_row(line, profile.delimiter) for line in lines[: profile.skip_lines + 400]]
+def _text_header(block: bytes, profile: Profile, where: str) -> tuple[int, tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    deepest = profile.skip_lines + 400
+    lines = split_lines(b"\n".join(block.split(b"\n", deepest)[:deepest]).decode())
+    window = [split_row(line, profile.delimiter) for line in lines]
     position, header = find_header(window, profile, where=where)
-    return position, header, window[: max(position - 1, 0)]
+    return position, header, tuple(tuple(row) for row in window[: max(position - 1, 0)])
+
+
+def _below(block: bytes, lines: int) -> bytes:
+    start = 0
+    for _ in range(lines):
+        end = block.find(b"\n", start)
+        if end < 0:
+            return b""
+        start = end + 1
+    return block[start:] if start else block
+
+
+def _tables_of_block(
+    block: bytes, first: int, header: tuple[str, ...], preamble: tuple[tuple[str, ...], ...], profile: Profile
+) -> Iterator[Table | ColumnarTable]:
+    """Yield a block as columns; where it is not plain, its halves, so that one odd row slows down its neighbours only."""
+    from ingest.formats.columnar import read_block
+
+    plain = read_block(block, first, header, preamble, profile.delimiter, profile.comment)
+    if plain is not None:
+        yield plain
+        return
+    middle = block.find(b"\n", len(block) // 2) + 1
+    if len(block) <= SMALLEST_BLOCK or not 0 < middle < len(block) or not _may_be_plain(profile):
+        yield _table_of_lines(split_lines(block.decode()), first, header, preamble, profile)
+        return
+    yield from _tables_of_block(block[:middle], first, header, preamble, profile)
+    yield from _tables_of_block(block[middle:], first + block.count(b"\n", 0, middle), header, preamble, profile)
+
+
+def _may_be_plain(profile: Profile) -> bool:
+    return len(profile.delimiter) == 1 and profile.delimiter != " "
 
 
 def find_header(rows: Sequence[Sequence[str]], profile: Profile, *, where: str) -> tuple[int, tuple[str, ...]]:
@@ -160,13 +231,15 @@ def split_row(line: str, delimiter: str) -> list[str]:
         return [cell.strip() for cell in line.split(delimiter)]
 
 
-def _table_of_lines(lines: list[str], first: int, header: tuple[str, ...], preamble: list[list[str]], profile: Profile) -> Table:
+def _table_of_lines(
+    lines: list[str], first: int, header: tuple[str, ...], preamble: tuple[tuple[str, ...], ...], profile: Profile
+) -> Table:
     comment = profile.comment
     keep = [i for i, line in enumerate(lines) if line.strip() and not (comment and line.lstrip().startswith(comment))]
     kept = [lines[i] for i in keep]
     numbers = np.array(keep, dtype=np.int32) + first
     cells = _cells(kept, profile.delimiter, len(header))
-    return Table(header, cells, numbers, tuple(tuple(row) for row in preamble))
+    return Table(header, cells, numbers, preamble)
 
 
 def _cells(lines: list[str], delimiter: str, width: int) -> npt.NDArray[np.object_]:

@@ -105,7 +105,8 @@ def _line(raw: bytes, number: int) -> str:
 def _read(raw: bytes, context: ImportContext) -> tuple[pd.DataFrame, npt.NDArray[np.int32], list[Rejected]]:
     text = raw.decode("ascii", errors="replace")
     skip = 0 if _DATA_LINE.match(text) else 1
-    quick = _read_quickly(text, skip)
+    # A lone CR ends a line too, which the quick way does not know.
+    quick = _read_quickly(text, skip) if text.count("\r") == text.count("\r\n") else None
     if quick is not None:
         return quick, np.arange(skip + 1, skip + 1 + len(quick), dtype=np.int32), []
     return _read_line_by_line(split_lines(text), context)

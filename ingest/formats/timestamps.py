@@ -111,7 +111,7 @@ def parse_times(
     import pandas as pd
 
     if formats and formats[0] == "iso" and (plain := _plain_iso(texts)) is not None:
-        return _localise_some(plain, zone, where), np.zeros(len(plain), dtype=bool)
+        return localise_some(plain, zone, where), np.zeros(len(plain), dtype=bool)
     cells = pd.Series(texts, dtype=object).astype(str).str.strip()
     extra_day = np.zeros(len(cells), dtype=bool)
     is_24 = cells.str.contains("24:00", regex=False)
@@ -152,10 +152,11 @@ def _parse_pattern(cells: pd.Series, pattern: str, zone: tzinfo | None, where: s
         return np.asarray(parsed.dt.tz_localize(None).to_numpy(), dtype="datetime64[us]")
     parsed = pd.to_datetime(cells, format=pattern, errors="coerce")
     naive = np.asarray(parsed.to_numpy(), dtype="datetime64[us]")
-    return _localise_some(naive, zone, where, whole_days="%H" not in pattern and "%I" not in pattern)
+    return localise_some(naive, zone, where, whole_days="%H" not in pattern and "%I" not in pattern)
 
 
-def _localise_some(naive: TimeArray, zone: tzinfo | None, where: str | None, *, whole_days: bool = False) -> TimeArray:
+def localise_some(naive: TimeArray, zone: tzinfo | None, where: str | None, *, whole_days: bool = False) -> TimeArray:
+    """Convert those local wall times to UTC that are known; see `localise`. No zone is a `FormatError`."""
     known = ~np.isnat(naive)
     if not known.any():
         return naive
@@ -183,7 +184,7 @@ def _parse_iso(cells: pd.Series, zone: tzinfo | None, where: str | None) -> Time
     if naive_rows.any():
         parsed = pd.to_datetime(cells[naive_rows], format="ISO8601", errors="coerce")
         whole = bool((cells[naive_rows].str.len() <= 10).all())
-        result[naive_rows] = _localise_some(np.asarray(parsed.to_numpy(), dtype="datetime64[us]"), zone, where, whole_days=whole)
+        result[naive_rows] = localise_some(np.asarray(parsed.to_numpy(), dtype="datetime64[us]"), zone, where, whole_days=whole)
     return result
 
 

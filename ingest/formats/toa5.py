@@ -22,7 +22,8 @@ from domain.units import canonical, parse_unit
 from ingest.formats.decoding import decode, head, split_lines
 from ingest.formats.delimited import table_payload
 from ingest.formats.format import ImportContext, require_zone
-from ingest.formats.table import Table, fold, split_row
+from ingest.formats.header import fold
+from ingest.formats.table import Table, split_row
 from ingest.profile import ColumnRule, Profile
 
 HEADER_LINES = 4
