@@ -29,6 +29,9 @@ class FindingKind(StrEnum):
     TAMPER = "tamper"
     COMMON_MODE = "common_mode"
     DISAGREEMENT = "disagreement"
+    INELASTIC = "inelastic"
+    DISTORTION = "distortion"
+    PROXIMITY = "proximity"
 
 
 class LimitStatus(StrEnum):

@@ -1,7 +1,7 @@
 """What a group method is: an analytic whose input is several datastreams together.
 
 Layers of one extensometer group, marks of one levelling network, a well's flow and its level: each is a set of members with their
-places and depths, and a pure function from the members to one Outcome. The digest covers every member, so that a stored run can be
+places and depths, and a pure function from the members to outcomes. The digest covers every member, so that a stored run can be
 computed again and compared. This file finishes with `make_group_run`.
 """
 
@@ -58,12 +58,16 @@ class Member:
         return without_excluded(until(self.samples, now), self.events).usable()
 
 
-GroupRunner = Callable[[Sequence[Member], Any, datetime], Outcome]
+GroupRunner = Callable[[Sequence[Member], Any, datetime], Mapping[str, Outcome]]
 
 
 @dataclass(frozen=True)
 class GroupMethod:
-    """A group analytic as the registry knows it: `run(members, parameters, now) -> Outcome`, pure, never raising on short input."""
+    """A group analytic as the registry knows it.
+
+    `run(members, parameters, now)` returns an outcome for each datastream that it says something of, by code; it is pure and never raises on
+    short input.
+    """
 
     name: str
     version: str
