@@ -39,7 +39,7 @@ class Decisions:
         self._store = store
         self._observations = observations
         self._registers = registers
-        self._replay = Replay(observations, registers, runs)
+        self._replay = Replay(observations, registers, runs, issuer.zone)
         self._recorder = Recorder(issuer)
 
     def acknowledge(self, alert: int | str, who: str, note: str | None, now: datetime) -> AlertRecord:

@@ -6,16 +6,23 @@ idempotency key. This file finishes with `backoff`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from alerts.notifiers.contract import DeliveryError, Notifier
+from alerts.routing import Duty, digest_of, plan, read_duty
 from alerts.store import AlertStore
 from domain.alerting import Notification, Receiver
+from domain.errors import InputError
 
+LOG = logging.getLogger("groundwatch.dispatch")
+HELD_AT_MOST = 10_000
+"""How many held messages of a receiver are looked through for what may go: an urgent one behind them must be found."""
 FIRST_WAIT_S = 5.0
 LONGEST_WAIT_S = 3600.0
 MAX_ATTEMPTS = 200
@@ -46,6 +53,8 @@ class Dispatcher:
         After which a notification is given up (dead letter, kept and visible).
     batch
         Notifications a receiver and run.
+    zone
+        The node's zone, in which hours of duty and digests are meant.
     """
 
     def __init__(
@@ -56,12 +65,14 @@ class Dispatcher:
         *,
         max_attempts: int = MAX_ATTEMPTS,
         batch: int = 100,
+        zone: ZoneInfo | None = None,
     ) -> None:
         self._store = store
         self._notifiers = notifiers
         self._rng = rng
         self._max_attempts = max_attempts
         self._batch = batch
+        self._zone = zone or ZoneInfo("UTC")
 
     def run_once(self, now: datetime, *, go_on: Callable[[], bool] = lambda: True) -> DispatchReport:
         """Send what is due at `now` to each enabled receiver; one that fails holds up only its own later messages.
@@ -74,11 +85,29 @@ class Dispatcher:
         return report
 
     def _serve(self, receiver: Receiver, now: datetime, report: DispatchReport, go_on: Callable[[], bool]) -> None:
-        for notification in self._store.waiting(receiver.code, self._batch):
+        for notification in self._due(receiver, now):
             if notification.next_attempt_at > now or not go_on():
                 return
             if not self._send(receiver, notification, now, report):
                 return
+
+    def _due(self, receiver: Receiver, now: datetime) -> Sequence[Notification]:
+        """Return what may go now; what belongs into a digest is bundled first, and the digest comes with the next run."""
+        duty = self._duty(receiver)
+        waiting = self._store.waiting(receiver.code, HELD_AT_MOST if duty.holds_back else self._batch)
+        chosen = plan(duty, waiting, now, self._zone)
+        if chosen.bundle and chosen.moment is not None:
+            digest = digest_of(receiver, chosen.bundle, chosen.moment, now)
+            self._store.bundle(digest, [item.notification_id or 0 for item in chosen.bundle])
+        return chosen.send[: self._batch]
+
+    def _duty(self, receiver: Receiver) -> Duty:
+        """Read the hours; a receiver whose settings cannot be read is told at any hour rather than never."""
+        try:
+            return read_duty(receiver.settings, receiver.code)
+        except InputError as error:
+            LOG.warning("%s", error)
+            return Duty()
 
     def _send(self, receiver: Receiver, notification: Notification, now: datetime, report: DispatchReport) -> bool:
         """Send one; return whether the receiver's next one may go."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from alerts.catalogue import Catalogue, fingerprint
@@ -19,7 +19,7 @@ from alerts.ports import AlertRegisters, RunReader
 from alerts.reconcile import reconcile
 from alerts.recorder import About, Audience, Report, Turn
 from alerts.replay import Found
-from alerts.rules import definition_of, is_traced
+from alerts.rules import RULES, definition_of, is_traced
 from alerts.rules.context import Arrival
 from alerts.store import AlertFilter, AlertStore, AlertTransaction
 from domain.alert import AlertState, Level, MessageStatus, Verdict
@@ -29,6 +29,8 @@ from domain.ports import ObservationReader
 
 T = TypeVar("T")
 Change = tuple[int, datetime, datetime]
+ONLY_FINDINGS = datetime(9999, 1, 1, tzinfo=UTC)
+"""From when on a changed span stands for new findings or runs alone: storage writes it, no observation is that late."""
 GROUP = 50
 PAGE = 1000
 """Scopes in one transaction; rows in one page of a listing."""
@@ -73,6 +75,7 @@ class AlertEngine(Decisions):
     ) -> None:
         super().__init__(store, observations, registers, issuer, runs)
         self._catalogue = Catalogue(())
+        self._mark: int | None = None
         self._said: dict[RuleKey, tuple[Any, ...]] = {}
         self._looked_over: tuple[tuple[str, int], ...] | None = None
 
@@ -103,18 +106,32 @@ class AlertEngine(Decisions):
             station = self._registers.station(datastream.station) if datastream is not None else None
             if datastream is None or station is None:
                 continue
-            for rule in catalogue.about(datastream, station):
-                task = _Task(rule, station, datastream, changed_from)
+            concerned = [_Task(rule, station, datastream, changed_from) for rule in catalogue.about(datastream, station)]
+            concerned += self._through(catalogue, datastream, changed_from)
+            if changed_from >= ONLY_FINDINGS:
+                concerned = [task for task in concerned if _reads_runs(task.rule)]
+            for task in concerned:
                 earlier = tasks.get(task.key)
                 if earlier is None or changed_from < earlier.changed_from:
                     tasks[task.key] = task
         return [tasks[key] for key in sorted(tasks)]
 
+    def _through(self, catalogue: Catalogue, changed: Datastream, changed_from: datetime) -> Iterator[_Task]:
+        """Give the tasks of rules that read a datastream beside their own."""
+        for rule, code in catalogue.through(changed):
+            datastream = self._registers.datastream(code)
+            station = self._registers.station(datastream.station) if datastream is not None else None
+            if datastream is not None and station is not None and definition_of(rule).scope.admits(datastream, station):
+                yield _Task(rule, station, datastream, changed_from)
+
     def _rules(self) -> Catalogue:
-        rules = self._store.rules()
-        if fingerprint(rules) != self._catalogue.key:
-            self._catalogue = Catalogue(rules)
-            self._said.clear()
+        mark = self._store.rules_mark()
+        if mark != self._mark:
+            rules = self._store.rules()
+            if fingerprint(rules) != self._catalogue.key:
+                self._catalogue = Catalogue(rules)
+                self._said.clear()
+            self._mark = mark
         return self._catalogue
 
     def _run(self, tasks: Sequence[_Task], now: datetime) -> Report:
@@ -310,6 +327,11 @@ class AlertEngine(Decisions):
                 if alert.state is AlertState.FIRING and "suppressed" in alert.memory:
                     sent += self._deliver_current(tx, self._about_alert(alert), alert, audience, now)
         return sent
+
+
+def _reads_runs(rule: Rule) -> bool:
+    """Can a new run of analytics change the verdict while no observation changes?"""
+    return "findings" in RULES[rule.kind].needs or not is_traced(rule)
 
 
 _BEGINNING = datetime.fromisoformat("0001-01-02T00:00:00+00:00")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,12 @@ import numpy as np
 from alerts.doubts import is_confirmed
 from alerts.lifecycle import Episode, Trace, episode_to_json
 from alerts.rules import Ladder
-from alerts.rules.context import Context, moment_of
+from alerts.rules.context import Context, DatedFinding, moment_of
+from alerts.rules.finding_trace import members_of, relevant
 from domain.alert import Evaluation
+from domain.licence import Licence
 
-FIRST_VALUES, LAST_VALUES = 50, 150
+FIRST_VALUES, LAST_VALUES, MOST_MEMBERS = 50, 150, 500
 
 
 def traced_evidence(
@@ -48,7 +51,60 @@ def traced_evidence(
         evidence["unconfirmed"] = True
     if trace.details and newest is not None:
         evidence["details"] = {name: _number(figures[newest]) for name, figures in trace.details.items()}
+    evidence |= _inputs(context, episode, definition)
     return {**evidence, "digest": digest_of(evidence)}
+
+
+def _inputs(context: Context, episode: Episode, definition: Any) -> dict[str, Any]:
+    """Return what the rule looked at beside observations: the findings that stood, the licences of the station."""
+    found: dict[str, Any] = {}
+    if context.findings:
+        end = episode.ended.isoformat() if episode.ended else "9999"
+        standing = [item for item in relevant(definition, context) if item.start.isoformat() <= end]
+        found["findings"] = [_finding(item) for item in standing if _end_of(item, definition) >= episode.onset][:FIRST_VALUES]
+    if context.licences:
+        found["licences"] = [licence_as_json(licence) for licence in context.licences]
+    return found
+
+
+def _end_of(finding: DatedFinding, definition: Any) -> datetime:
+    end: datetime = finding.end if finding.end is not None and finding.end > finding.start else finding.start + definition.lasts
+    return end
+
+
+def _finding(finding: DatedFinding) -> dict[str, Any]:
+    return {
+        "method": finding.method,
+        "kind": str(finding.kind),
+        "start": finding.start.isoformat(),
+        "end": finding.end.isoformat() if finding.end else None,
+        "size": finding.size,
+        "sigma": finding.sigma,
+        "score": finding.score,
+        "unit": finding.unit,
+        "members": list(members_of(finding))[:MOST_MEMBERS],
+        "members_total": len(members_of(finding)),
+    }
+
+
+def licence_as_json(licence: Licence) -> dict[str, Any]:
+    """Return what a rule reads of a licence, as plain JSON."""
+    return {
+        "code": licence.code,
+        "holder": licence.holder,
+        "valid_from": licence.valid_from.isoformat(),
+        "valid_to": licence.valid_to.isoformat(),
+        "quota_m3_per_a": licence.quota_m3_per_a,
+        "licence_year_start": licence.licence_year_start,
+        "reinjection_ratio": licence.reinjection_ratio,
+        "source": licence.source,
+    }
+
+
+def licence_from_json(stored: Mapping[str, Any], station: str) -> Licence:
+    """Return the licence that `licence_as_json` wrote."""
+    days = {name: date.fromisoformat(stored[name]) for name in ("valid_from", "valid_to")}
+    return Licence(station=station, **{**stored, **days})
 
 
 def judged_evidence(context: Context, found: Evaluation, episode: Episode, definition: Any, read_seq: int) -> dict[str, Any]:
@@ -103,7 +159,9 @@ def _rows(trace: Trace, episode: Episode) -> Any:
 
 
 def _row(trace: Trace, row: int, context: Context) -> list[Any]:
-    quality = None if context.samples is None else int(context.samples.quality[row])
+    samples = context.samples
+    own = samples is not None and row < len(samples.time) and samples.time[row] == trace.time[row]
+    quality = int(samples.quality[row]) if own and samples is not None else None
     return [_iso(trace, row), _number(trace.value[row]), _number(trace.sigma[row]), quality]
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from alerts.evidence import digest_of, judged_evidence, traced_evidence
+from alerts.evidence import digest_of, judged_evidence, licence_from_json, traced_evidence
 from alerts.lifecycle import Episode, episode_from_json
 from alerts.recorder import About
 from alerts.replay import Replay
@@ -70,7 +70,10 @@ def _replayed(
     if about.datastream is None:
         return None
     confirmed = not alert.evidence.get("unconfirmed", False)
-    found = replay.whole(rule, about.datastream, about.station, alert.updated_at, read_seq, confirmed=confirmed)
+    licences = [licence_from_json(item, about.station.code) for item in alert.evidence.get("licences", ())] or None
+    found = replay.whole(
+        rule, about.datastream, about.station, alert.updated_at, read_seq, confirmed=confirmed, licences=licences
+    )
     if found.trace is None or found.folded is None:
         return None
     again = next((item for item in found.folded.episodes if item.onset == episode.onset), None)

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from domain.licence import Limit
+from alerts.rules.context import Analysed, DatedFinding
+from domain.licence import Licence, Limit
 from domain.model import Datastream, Station, StationEvent
 
 
@@ -46,6 +47,9 @@ class AlertRegisters(Protocol):
     def events(self, station: str) -> Sequence[StationEvent]:
         """Return the event log of a station."""
 
+    def licences(self, station: str) -> Sequence[Licence]:
+        """Return the licences of a station, by the day from which they are valid."""
+
 
 class RunResult(Protocol):
     """A stored run."""
@@ -56,7 +60,13 @@ class RunResult(Protocol):
 
 
 class RunReader(Protocol):
-    """The newest runs of analytics."""
+    """Runs and findings of analytics."""
 
     def latest_runs(self, datastream_id: int) -> Mapping[str, RunResult]:
         """Return the newest run of each method on a datastream."""
+
+    def runs_as_of(self, datastream_id: int, as_of: int | None) -> Sequence[Analysed]:
+        """Return the newest run of each method on a datastream, as known at a ledger sequence (None = now)."""
+
+    def findings_as_of(self, datastream_id: int, as_of: int | None) -> Sequence[DatedFinding]:
+        """Return the findings on a datastream that were current at a ledger sequence (None = now), by their beginning."""

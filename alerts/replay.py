@@ -8,9 +8,9 @@ with `Replay`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 from alerts.doubts import is_confirmed, newest_told, patience, unconfirmed_trace
@@ -21,6 +21,7 @@ from alerts.rules.context import Arrival, evaluation_of, moment_of
 from domain.alert import Evaluation, Level, Verdict
 from domain.alerting import Rule, RuleState
 from domain.errors import NotFoundError
+from domain.licence import Licence
 from domain.model import Datastream, Station
 from domain.ports import ObservationReader
 
@@ -78,17 +79,20 @@ def limits_digest(ladder: Ladder) -> str:
 class Replay:
     """Builds contexts and replays rules."""
 
-    def __init__(self, observations: ObservationReader, registers: AlertRegisters, runs: RunReader | None) -> None:
+    def __init__(
+        self, observations: ObservationReader, registers: AlertRegisters, runs: RunReader | None, zone: tzinfo = UTC
+    ) -> None:
         self._observations = observations
         self._registers = registers
         self._runs = runs
+        self._zone = zone
 
     def forward(
         self, rule: Rule, datastream: Datastream, station: Station, state: RuleState | None, changed_from: datetime, now: datetime
     ) -> Found | None:
         """Carry on from the stored memory; None where the whole record has to be read, or where an alert would change."""
         at = _remembered(state, rule, changed_from)
-        if state is None or at is None or state.memory.get("stale"):
+        if state is None or at is None or state.memory.get("stale") or "findings" in RULES[rule.kind].needs:
             return None
         context = self._context(rule, datastream, station, now, start=at + _MICROSECOND, as_of=None)
         definition = definition_of(rule)
@@ -109,10 +113,16 @@ class Replay:
         return None if before is not None and blinded else found
 
     def whole(
-        self, rule: Rule, datastream: Datastream, station: Station, now: datetime, read_seq: int, *, confirmed: bool | None = None
-    ) -> Found:
-        """Replay the whole record as known at `read_seq`; `confirmed` stands for what the register said when that was recorded."""
+        self, rule: Rule, datastream: Datastream, station: Station, now: datetime, read_seq: int, *, confirmed: bool | None = None,
+        licences: Sequence[Licence] | None = None,
+    ) -> Found:  # fmt: skip
+        """Replay the whole record as known at `read_seq`.
+
+        `confirmed` and `licences` stand for what the registers said when that was recorded.
+        """
         context = self._context(rule, datastream, station, now, start=rule.effective_from, as_of=read_seq)
+        if licences is not None:
+            context = replace(context, licences=licences)
         if confirmed is not None:
             context = _confirmed(context, confirmed)
         definition = definition_of(rule)
@@ -188,7 +198,21 @@ class Replay:
             series=lambda identity, begin, end: self._observations.series(identity, begin, end, as_of=as_of),
             limits=self._registers.limits(datastream, station),
             events=[event for event in self._registers.events(station.code) if event.datastream in (None, datastream.code)],
+            start=start,
+            zone=self._zone,
+            lookup=self._registers.datastream,
+            **self._needed(RULES[rule.kind].needs, datastream.datastream_id, station, as_of),
         )
+
+    def _needed(self, needs: Collection[str], datastream_id: int, station: Station, as_of: int | None) -> dict[str, Any]:
+        """Read what only some kinds look at."""
+        found: dict[str, Any] = {}
+        if "licences" in needs:
+            found["licences"] = self._registers.licences(station.code)
+        if "findings" in needs and self._runs is not None:
+            found["analyses"] = self._runs.runs_as_of(datastream_id, as_of)
+            found["findings"] = self._runs.findings_as_of(datastream_id, as_of)
+        return found
 
 
 def _trace(rule: Rule, definition: Any, context: Context) -> Trace:

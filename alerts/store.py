@@ -23,6 +23,7 @@ from domain.alerting import (
     RuleKey,
     RuleState,
     Silence,
+    StoredPolicy,
     Transition,
 )
 
@@ -98,11 +99,17 @@ class AlertStore(Protocol):
     def rules(self, *, enabled_only: bool = True) -> Sequence[Rule]:
         """Return the newest version of every rule, by code."""
 
+    def rules_mark(self) -> int:
+        """Return a number that changes whenever a rule is added."""
+
+    def policy(self, version: int | None = None) -> StoredPolicy | None:
+        """Return a version (newest by default) of what holds notifications back; None = the shipped policy holds."""
+
     def rule(self, code: str, version: int | None = None) -> Rule | None:
         """Return one version of a rule (newest by default), or None."""
 
     def save_rule(self, rule: Rule, *, now: datetime) -> Rule:
-        """Store a new version unless the newest says the same (kind, names, definition, source, effective_from, enabled)."""
+        """Store a new version unless the newest says the same (kind, names, definition, source, effective_from, enabled, reason)."""
 
     # alerts ----------------------------------------------------------------------------------------------------------
 
@@ -147,6 +154,9 @@ class AlertStore(Protocol):
 
     def waiting(self, receiver_code: str, limit: int = 100) -> Sequence[Notification]:
         """Return a receiver's waiting notifications in the order of their creation, due or not."""
+
+    def bundle(self, digest: Notification, notification_ids: Sequence[int]) -> None:
+        """Put a digest into the outbox and take what it stands for out of the waiting, in one transaction."""
 
     def mark_sent(self, notification_id: int, now: datetime) -> None:
         """Note a delivery."""

@@ -17,7 +17,10 @@ from domain.alert import AlertState, Confirmation, Level, MessageStatus, Message
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One version of a rule. A change is a new version, the old one stays; `definition` is validated by the rule's kind."""
+    """One version of a rule. A change is a new version, the old one stays; `definition` is validated by the rule's kind.
+
+    `reason` says why this version is as it is, e.g. why it may give more alerts than the budget allows.
+    """
 
     code: str
     kind: str
@@ -30,6 +33,7 @@ class Rule:
     effective_from: datetime | None = None
     enabled: bool = True
     recorded_at: datetime | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -135,6 +139,7 @@ class NotificationState(StrEnum):
     WAITING = "waiting"
     SENT = "sent"
     DEAD = "dead"
+    BUNDLED = "bundled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +172,17 @@ class CapMessage:
     body: str
     reference_list: str = ""
     ledger_seq: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPolicy:
+    """One version of what holds notifications back (inhibition, grouping, flapping, shelving) and of the alarm budget."""
+
+    version: int
+    content: Mapping[str, Any]
+    author: str
+    reason: str
+    recorded_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

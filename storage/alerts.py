@@ -28,6 +28,7 @@ from domain.alerting import (
     RuleKey,
     RuleState,
     Silence,
+    StoredPolicy,
     Transition,
 )
 from domain.errors import NotFoundError, RequestError
@@ -43,7 +44,7 @@ from storage.alert_rows import (
     to_transition,
 )
 from storage.database import Connection, Database, refusals_are_conflicts
-from storage.json_values import plain
+from storage.json_values import jsonb, plain
 from storage.queries import load_statements
 
 SQL = load_statements("alerts")
@@ -213,6 +214,26 @@ class AlertRepository:
         """Return the newest version of every rule, by code."""
         return self._read(SQL.newest_rules, {"enabled_only": enabled_only}, to_rule)
 
+    def rules_mark(self) -> int:
+        """Return a number that changes whenever a rule is added, at the cost of one look at an index."""
+        with self._database.transaction() as connection:
+            row = connection.execute(SQL.rules_mark).fetchone()
+        return int(row[0]) if row else 0
+
+    def policy(self, version: int | None = None) -> StoredPolicy | None:
+        """Return a version (the newest when not given) of what holds notifications back; None = the shipped policy holds."""
+        found = self._read(SQL.policy, {"version": version}, lambda row: StoredPolicy(**row))
+        return found[0] if found else None
+
+    def save_policy(self, content: Mapping[str, Any], *, author: str, reason: str, now: datetime) -> int:
+        """Store a new version of the policy and return its number."""
+        parameters = {"content": jsonb(content), "author": author, "reason": reason, "recorded_at": now}
+        with self._database.transaction() as connection, refusals_are_conflicts("the alert policy"):
+            connection.execute(SQL.lock_rule, ["alert_policy"])
+            row = connection.execute(SQL.insert_policy, parameters).fetchone()
+        assert row is not None
+        return int(row[0])
+
     def rule(self, code: str, version: int | None = None) -> Rule | None:
         """Return one version of a rule (newest by default), or None."""
         found = self._read(SQL.rule, {"code": code, "version": version}, to_rule)
@@ -311,6 +332,12 @@ class AlertRepository:
         """Return a receiver's waiting notifications in the order of their creation, due or not."""
         return self._read(SQL.waiting, {"receiver_code": receiver_code, "limit": limit}, to_notification)
 
+    def bundle(self, digest: Notification, notification_ids: Sequence[int]) -> None:
+        """Put a digest into the outbox and take what it stands for out of the waiting, in one transaction."""
+        with self._database.transaction() as connection, refusals_are_conflicts("the digest"):
+            connection.execute(SQL.insert_notification, parameters_of(digest))
+            connection.execute(SQL.bundle, {"key": digest.idempotency_key, "ids": list(notification_ids)})
+
     def mark_sent(self, notification_id: int, now: datetime) -> None:
         """Note a delivery."""
         self._write_one(SQL.mark_sent, {"id": notification_id, "now": now}, f"notification {notification_id}")
@@ -362,7 +389,16 @@ def _lock_key(key: RuleKey) -> int:
 
 
 def _says(rule: Rule) -> tuple[Any, ...]:
-    return (rule.kind, rule.name_zh, rule.name_en, plain(rule.definition), rule.source, rule.effective_from, rule.enabled)
+    return (
+        rule.kind,
+        rule.name_zh,
+        rule.name_en,
+        plain(rule.definition),
+        rule.source,
+        rule.effective_from,
+        rule.enabled,
+        rule.reason,
+    )
 
 
 def _page_key(alert: AlertRecord) -> str:

@@ -156,6 +156,9 @@ class AnalysisRepository:
                 connection.execute(
                     SQL.insert_finding, _finding_parameters(finding) | {"run_id": run_id, "datastream_id": source_id}
                 )
+        if seq is not None:
+            connection.execute(SQL.insert_evaluation, {"datastream_id": source_id})
+            connection.execute(SQL.notify)
 
     def latest_runs(self, datastream_id: int) -> dict[str, RunRow]:
         """Return the newest run of each method on a datastream, by method."""
@@ -185,6 +188,18 @@ class AnalysisRepository:
         }
         with self._database.transaction() as connection, connection.cursor(row_factory=class_row(FindingRow)) as cursor:
             return cursor.execute(SQL.findings, parameters).fetchall()
+
+    def runs_as_of(self, datastream_id: int, as_of: int | None) -> list[RunRow]:
+        """Return the newest run of each method on a datastream, as known at a ledger sequence (None = now)."""
+        parameters = {"datastream_id": datastream_id, "as_of": as_of}
+        with self._database.transaction() as connection, connection.cursor(row_factory=class_row(RunRow)) as cursor:
+            return cursor.execute(SQL.runs_as_of, parameters).fetchall()
+
+    def findings_as_of(self, datastream_id: int, as_of: int | None) -> list[FindingRow]:
+        """Return the findings on a datastream that were current at a ledger sequence (None = now), by their beginning."""
+        parameters = {"datastream_id": datastream_id, "as_of": as_of}
+        with self._database.transaction() as connection, connection.cursor(row_factory=class_row(FindingRow)) as cursor:
+            return cursor.execute(SQL.findings_as_of, parameters).fetchall()
 
     def state(self, datastream_id: int) -> AnalysisState | None:
         """Return when and up to where a datastream was analysed last, or None."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from alerts.notifiers.contract import DeliveryError, Notifier, NotifierSettings
 from alerts.notifiers.mqtt import MqttNotifier
+from alerts.notifiers.relay import RelayNotifier
 from alerts.notifiers.smtp import SmtpNotifier
 from alerts.notifiers.webhook import WebhookNotifier
 
@@ -15,6 +16,7 @@ NOTIFIERS: Mapping[str, Callable[[NotifierSettings], Notifier]] = {
     "webhook": WebhookNotifier,
     "smtp": SmtpNotifier,
     "mqtt": MqttNotifier,
+    "apprise": RelayNotifier,
 }
 
 

@@ -14,9 +14,8 @@ from email.utils import format_datetime
 from urllib.parse import unquote, urlsplit
 
 from alerts.notifiers.contract import DeliveryError, NotifierSettings, body_of, setting
+from alerts.templates import render
 from domain.alerting import Notification, Receiver
-
-_LANGUAGES = ("zh", "en")
 
 
 class SmtpNotifier:
@@ -68,12 +67,9 @@ class SmtpNotifier:
 def compose(receiver: Receiver, notification: Notification, addresses: Sequence[str], settings: NotifierSettings) -> EmailMessage:
     """Return the mail of a notification."""
     payload = body_of(notification)
-    wanted = str(receiver.settings.get("language", "zh"))
-    languages = [language for language in _LANGUAGES if wanted in (language, "both")] or ["zh"]
-    headline = " / ".join(str(payload["headline"][language]) for language in languages)
+    said = render(payload, receiver.settings)
     mail = EmailMessage()
-    mark = payload["alert"]["level"].upper() if "alert" in payload else str(payload["kind"]).upper()
-    mail["Subject"] = " ".join(f"[{mark}] {headline}".split())
+    mail["Subject"] = said.title
     mail["From"] = settings.mail_from
     mail["To"] = ", ".join(addresses)
     mail["Date"] = format_datetime(notification.created_at)
@@ -81,9 +77,7 @@ def compose(receiver: Receiver, notification: Notification, addresses: Sequence[
     mail["X-GroundWatch-Idempotency-Key"] = notification.idempotency_key
     if payload["replay"]:
         mail["X-GroundWatch-Replay"] = "true"
-    mail.set_content(
-        "\n\n".join(str(payload["explanation"][language]) for language in languages) + f"\n\n{payload['identifier']}\n"
-    )
+    mail.set_content(said.text + "\n")
     if payload.get("cap"):
         mail.add_attachment(
             str(payload["cap"]).encode(), maintype="application", subtype="cap+xml", filename=f"{payload['identifier']}.xml"

@@ -7,20 +7,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from alerts.lifecycle import Trace
-from alerts.rules import rate, silence, threshold, trend
+from alerts.rules import (
+    anomaly,
+    change_point,
+    common_mode,
+    completeness,
+    differential,
+    expression,
+    layer_closure,
+    quota,
+    rate,
+    reinjection,
+    silence,
+    tamper,
+    threshold,
+    trend,
+)
 from alerts.rules.context import Context, Definition
 from alerts.rules.definition import Ladder, Reader, Scope, moment
+from alerts.rules.inputs import Watch
 from domain.alert import Evaluation
 from domain.alerting import Rule
 from domain.errors import InputError
 
 __all__ = ["RULES", "Context", "Definition", "Ladder", "RuleKind", "Scope", "definition_of", "parse_rule", "rule_as_mapping"]
 
-HEADER = ("code", "kind", "name_zh", "name_en", "source", "author", "enabled", "effective_from")
+HEADER = ("code", "kind", "name_zh", "name_en", "source", "author", "enabled", "effective_from", "reason")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +56,12 @@ class RuleKind:
         True where time alone can change the verdict (the scope of its alerts is the station).
     instrument
         True for instrument alarms: no confirmation, never outside.
+    needs
+        What it reads beside observations: `findings` (with the runs that made them) or `licences`.
+    watched
+        Datastreams that it reads beside the one that it belongs to, its anchor; None = no other.
+    anchors
+        Codes of the anchors that a change of a watched datastream, at a station, concerns.
     """
 
     validate: Callable[[Mapping[str, Any], str], Any]
@@ -49,7 +70,12 @@ class RuleKind:
     ladder: Callable[[Any, Context], Ladder]
     by_clock: bool = False
     instrument: bool = False
+    needs: frozenset[str] = frozenset()
+    watched: Callable[[Any], Watch] | None = None
+    anchors: Callable[[Any, str], tuple[str, ...]] | None = None
 
+
+_FINDINGS, _LICENCES = frozenset({"findings"}), frozenset({"licences"})
 
 RULES: Mapping[str, RuleKind] = {
     "threshold": RuleKind(threshold.validate, threshold.evaluate, threshold.trace, threshold.ladder_for),
@@ -57,8 +83,37 @@ RULES: Mapping[str, RuleKind] = {
     "silence": RuleKind(
         silence.validate, silence.evaluate, None, lambda definition, _: definition.ladder, by_clock=True, instrument=True
     ),
+    "acceleration": RuleKind(trend.validate_acceleration, trend.evaluate, trend.trace, trend.ladder_for),
+    "time_to_limit": RuleKind(trend.validate_time_to_limit, trend.evaluate, None, trend.ladder_for),
     "trend": RuleKind(trend.validate, trend.evaluate, trend.trace, trend.ladder_for),
-}
+    "completeness": RuleKind(
+        completeness.validate, completeness.evaluate, completeness.trace, completeness.ladder_for, instrument=True
+    ),
+    "quota": RuleKind(quota.validate, quota.evaluate, quota.trace, quota.ladder_for, instrument=True, needs=_LICENCES),
+    "reinjection": RuleKind(
+        reinjection.validate, reinjection.evaluate, reinjection.trace, reinjection.ladder_for, instrument=True, needs=_LICENCES,
+        watched=reinjection.watched, anchors=reinjection.anchors,
+    ),
+    "differential": RuleKind(
+        differential.validate, differential.evaluate, differential.trace, differential.ladder_for,
+        watched=differential.watched, anchors=differential.anchors,
+    ),
+    "expression": RuleKind(
+        expression.validate, expression.evaluate, expression.trace, expression.ladder_for,
+        watched=expression.watched, anchors=expression.anchors,
+    ),
+    "anomaly": RuleKind(anomaly.validate, anomaly.evaluate, anomaly.trace, anomaly.ladder_for, instrument=True, needs=_FINDINGS),
+    "change_point": RuleKind(
+        change_point.validate, change_point.evaluate, change_point.trace, change_point.ladder_for, needs=_FINDINGS
+    ),
+    "tamper": RuleKind(tamper.validate, tamper.evaluate, tamper.trace, tamper.ladder_for, instrument=True, needs=_FINDINGS),
+    "common_mode": RuleKind(
+        common_mode.validate, common_mode.evaluate, common_mode.trace, common_mode.ladder_for, instrument=True, needs=_FINDINGS
+    ),
+    "layer_closure": RuleKind(
+        layer_closure.validate, layer_closure.evaluate, layer_closure.trace, layer_closure.ladder_for, instrument=True, needs=_FINDINGS
+    ),
+}  # fmt: skip
 
 
 def is_traced(rule: Rule) -> bool:
@@ -89,34 +144,27 @@ def parse_rule(content: Mapping[str, Any], *, author: str = "configuration") -> 
         author=header.text("author", default=author),
         effective_from=moment(content.get("effective_from"), "effective_from", code),
         enabled=header.flag("enabled", default=True),
+        reason=header.text("reason", default="") if content.get("reason") else "",
     )
     RULES[kind].validate(rule.definition, code)
     return rule
 
 
+_typed: dict[tuple[str, str, int], tuple[Mapping[str, Any], Any]] = {}
+MOST_TYPED = 20_000
+
+
 def definition_of(rule: Rule) -> Any:
-    """Return the typed definition of a stored rule."""
-    return _typed(rule.kind, rule.code, rule.version, _Frozen(rule.definition))
-
-
-class _Frozen:
-    """A mapping that is hashed by what it says, so that typed definitions are kept."""
-
-    def __init__(self, content: Mapping[str, Any]) -> None:
-        self.content = content
-        self._text = repr(sorted(content.items()))
-
-    def __hash__(self) -> int:
-        return hash(self._text)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Frozen) and other._text == self._text
-
-
-@lru_cache(maxsize=4096)
-def _typed(kind: str, code: str, version: int, definition: _Frozen) -> Any:
-    del version
-    return RULES[kind].validate(definition.content, code)
+    """Return the typed definition of a stored rule; it is read once for as long as the rule says the same."""
+    key = (rule.kind, rule.code, rule.version)
+    known = _typed.get(key)
+    if known is not None and (known[0] is rule.definition or known[0] == rule.definition):
+        return known[1]
+    typed = RULES[rule.kind].validate(rule.definition, rule.code)
+    if len(_typed) >= MOST_TYPED:
+        _typed.clear()
+    _typed[key] = (rule.definition, typed)
+    return typed
 
 
 def rule_as_mapping(rule: Rule) -> dict[str, Any]:
@@ -124,4 +172,4 @@ def rule_as_mapping(rule: Rule) -> dict[str, Any]:
     header: dict[str, Any] = {name: getattr(rule, name) for name in HEADER}
     if rule.effective_from is not None:
         header["effective_from"] = rule.effective_from.isoformat()
-    return {**{name: value for name, value in header.items() if value is not None}, **rule.definition}
+    return {**{name: value for name, value in header.items() if value not in (None, "")}, **rule.definition}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,7 +15,7 @@ from alerts.rules.definition import Action, Ladder, Scope
 from domain.alert import Evaluation, Level, Verdict
 from domain.alerting import Rule
 from domain.errors import UnitError
-from domain.licence import Limit
+from domain.licence import Licence, Limit
 from domain.model import Datastream, EventEffect, Station, StationEvent
 from domain.observation import FloatArray, TimeArray
 from domain.ports import SeriesData
@@ -40,12 +40,74 @@ class Arrival:
     received_at: datetime | None = None
 
 
+class Analysed(Protocol):
+    """A stored run of an analytic: which stretch it looked at, and how it went."""
+
+    @property
+    def method(self) -> str:
+        """Name of the method."""
+
+    @property
+    def window_start(self) -> datetime | None:
+        """First observation that it saw."""
+
+    @property
+    def window_end(self) -> datetime | None:
+        """Last observation that it saw."""
+
+    @property
+    def status(self) -> str:
+        """`ok`, `interim`, or why it could not tell."""
+
+
+class DatedFinding(Protocol):
+    """A stored finding."""
+
+    @property
+    def method(self) -> str:
+        """Name of the method that found it."""
+
+    @property
+    def kind(self) -> str:
+        """What was found."""
+
+    @property
+    def start(self) -> datetime:
+        """When it began."""
+
+    @property
+    def end(self) -> datetime | None:
+        """When it ended; None = an instant, or it goes on."""
+
+    @property
+    def size(self) -> float | None:
+        """How much, in `unit`."""
+
+    @property
+    def sigma(self) -> float | None:
+        """Its standard error."""
+
+    @property
+    def score(self) -> float | None:
+        """How striking it is, in the method's own measure."""
+
+    @property
+    def unit(self) -> str | None:
+        """Unit of `size`."""
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """What else the method says of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """One rule on one scope, with everything that it may look at.
 
     `samples` are the datastream's observations (None for rules that need none); `source` is the datastream that a derived one comes
-    from; `series` reads another datastream as of the same ledger sequence; `runs` are the latest results of analytics by method.
+    from; `series` reads another datastream as of the same ledger sequence, `lookup` finds one by its code; `runs` are the latest results
+    of analytics by method, `analyses` the runs that looked at the datastream and `findings` what they found, as of that sequence;
+    `licences` are the station's, whose days are those of `zone`; `start` is from when on verdicts are asked for.
     """
 
     rule: Rule
@@ -59,6 +121,12 @@ class Context:
     events: Sequence[StationEvent] = ()
     arrivals: Sequence[Arrival] = ()
     runs: Mapping[str, Any] = field(default_factory=dict)
+    lookup: Callable[[str], Datastream | None] | None = None
+    analyses: Sequence[Analysed] = ()
+    findings: Sequence[DatedFinding] = ()
+    licences: Sequence[Licence] = ()
+    zone: tzinfo = UTC
+    start: datetime | None = None
 
 
 class Definition(Protocol):
@@ -134,14 +202,15 @@ def usable(samples: SeriesData, events: Sequence[StationEvent]) -> npt.NDArray[n
     good = np.isin(np.asarray(samples.quality), list(USABLE)) & np.isfinite(samples.result)
     for event in events:
         if event.effect is EventEffect.EXCLUDE:
-            during = samples.time >= _instant(event.start)
+            during = samples.time >= instant_of(event.start)
             if event.end is not None:
-                during &= samples.time < _instant(event.end)
+                during &= samples.time < instant_of(event.end)
             good &= ~during
     return np.asarray(good, dtype=np.bool_)
 
 
-def _instant(moment: datetime) -> np.datetime64:
+def instant_of(moment: datetime) -> np.datetime64:
+    """Return an aware time as a numpy instant (UTC)."""
     return np.datetime64(round((moment - datetime.fromisoformat("1970-01-01T00:00:00+00:00")) / timedelta(microseconds=1)), "us")
 
 

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
+from alerts.lifecycle import Policy
 from domain.alert import Level, level_of
 from domain.errors import InputError, UnitError
 from domain.model import Datastream, Station, StationKind
@@ -80,6 +81,24 @@ class Action:
     owner_en: str = "monitoring institute"
     text_zh: str = "核实观测与成因"
     text_en: str = "verify the observation and its cause"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stated:
+    """What the definition of every kind states; `sigmas` is how many sigma a value must lie beyond a limit.
+
+    `fresh_for` is how old the newest usable observation may be, None where that goes by cadence.
+    """
+
+    scope: Scope
+    ladder: Ladder
+    unit: str
+    quantity: str
+    policy: Policy
+    action: Action
+    status: str
+    sigmas: float = 0.0
+    fresh_for: timedelta | None = None
 
 
 @dataclass
@@ -230,6 +249,22 @@ class Reader:
             if not isinstance(value, str) or not value.strip():
                 raise self.wrong(f"action.{name}", f"is {value!r}.", "write a text")
         return Action(**content)
+
+    def stated(
+        self, *, unit: str | None = None, quantities: tuple[str, ...] = ("value",), ladder: Ladder | None = None
+    ) -> dict[str, Any]:
+        """Read what every kind states, as the keywords of `Stated`; `unit` and `ladder` are the kind's own where it has them."""
+        return {
+            "scope": self.scope(),
+            "ladder": self.ladder() if ladder is None else ladder,
+            "unit": self.unit() if unit is None else unit,
+            "quantity": self.text("quantity", default=quantities[0], choices=quantities),
+            "policy": Policy(self.duration("hold", default=timedelta()), self.duration("clear_hold", default=timedelta())),
+            "action": self.action(),
+            "status": self.text("status", default="Actual", choices=("Actual", "Exercise")),
+            "sigmas": self.number("sigmas", default=0.0, least=0.0),
+            "fresh_for": self.duration("fresh_for", default=timedelta()) or None,
+        }
 
     def finish(self) -> None:
         """Refuse keys that nobody asked for."""

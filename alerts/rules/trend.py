@@ -1,4 +1,7 @@
-"""Kind `trend`: subsidence that speeds up, or a limit that will be reached soon. This file finishes with `evaluate`.
+"""Kinds `acceleration` and `time_to_limit`: subsidence that speeds up, or a limit that will be reached soon.
+
+Kind `trend` is both, told apart by its `quantity`, as rules were written before each had a kind of its own. This file finishes with
+`evaluate`.
 
 Acceleration (domain brief 1.4): the rate of the last twelve months is at least `ratio` times the mean rate of the five years before
 them, and at least `least`, both beyond their errors; the colour is that of the rate plus one step. Time to limit: the forecast's run
@@ -87,6 +90,22 @@ def validate(definition: Mapping[str, Any], where: str) -> Trend:
     if not rule.scope.property and not rule.scope.datastream:
         raise reader.wrong("scope.property", "is missing.", "name the datastreams, e.g. property: '*_rate_12mo'")
     return rule
+
+
+def validate_acceleration(definition: Mapping[str, Any], where: str) -> Trend:
+    """Return the typed definition of kind `acceleration`."""
+    return _of_kind(definition, where, "acceleration")
+
+
+def validate_time_to_limit(definition: Mapping[str, Any], where: str) -> Trend:
+    """Return the typed definition of kind `time_to_limit`."""
+    return _of_kind(definition, where, "time_to_limit")
+
+
+def _of_kind(definition: Mapping[str, Any], where: str, quantity: str) -> Trend:
+    if definition.get("quantity", quantity) != quantity:
+        raise Reader(definition, where).wrong("quantity", f"is {definition['quantity']!r}.", "leave it out: the kind says it")
+    return validate({**definition, "quantity": quantity}, where)
 
 
 def _one_step_up(levels: Mapping[Level, float]) -> dict[Level, float]:

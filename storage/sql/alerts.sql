@@ -124,6 +124,11 @@ FROM notification
 WHERE (%(alert_id)s::bigint IS NULL OR alert_id = %(alert_id)s) AND (%(state)s::text IS NULL OR state = %(state)s)
 ORDER BY id DESC LIMIT %(limit)s;
 
+-- name: bundle
+-- What a digest stands for is no longer waiting; anything that was sent meanwhile stays as it is.
+UPDATE notification SET state = 'bundled', bundled_into = (SELECT id FROM notification WHERE idempotency_key = %(key)s)
+WHERE id = ANY(%(ids)s) AND state = 'waiting';
+
 -- name: mark_sent
 UPDATE notification SET state = 'sent', sent_at = %(now)s, attempts = attempts + 1, last_error = NULL WHERE id = %(id)s;
 
@@ -159,22 +164,36 @@ SELECT pg_try_advisory_xact_lock(1134903170, hashtext(%(identifier)s))
 SELECT pg_advisory_xact_lock(1836311903, hashtext(%s));
 
 -- name: newest_rules
-SELECT code, kind, name_zh, name_en, definition, source, author, version, effective_from, enabled, recorded_at
+SELECT code, kind, name_zh, name_en, definition, source, author, version, effective_from, enabled, recorded_at, reason
 FROM (SELECT DISTINCT ON (code) * FROM rule ORDER BY code, version DESC) AS newest
 WHERE enabled OR NOT %(enabled_only)s ORDER BY code;
 
 -- name: rule
-SELECT code, kind, name_zh, name_en, definition, source, author, version, effective_from, enabled, recorded_at
+SELECT code, kind, name_zh, name_en, definition, source, author, version, effective_from, enabled, recorded_at, reason
 FROM rule WHERE code = %(code)s AND (%(version)s::integer IS NULL OR version = %(version)s) ORDER BY version DESC LIMIT 1;
 
 -- name: rule_versions
-SELECT code, kind, name_zh, name_en, definition, source, author, version, effective_from, enabled, recorded_at
+SELECT code, kind, name_zh, name_en, definition, source, author, version, effective_from, enabled, recorded_at, reason
 FROM rule WHERE code = %s ORDER BY version;
 
 -- name: insert_rule
-INSERT INTO rule (code, version, kind, name_zh, name_en, definition, source, effective_from, enabled, author, recorded_at, ledger_seq)
+INSERT INTO rule (code, version, kind, name_zh, name_en, definition, source, effective_from, enabled, author, recorded_at, reason, ledger_seq)
 VALUES (%(code)s, %(version)s, %(kind)s, %(name_zh)s, %(name_en)s, %(definition)s, %(source)s, %(effective_from)s, %(enabled)s,
-        %(author)s, %(recorded_at)s, ledger_append('rule', %(code)s::text || ':' || %(version)s::integer));
+        %(author)s, %(recorded_at)s, %(reason)s, ledger_append('rule', %(code)s::text || ':' || %(version)s::integer));
+
+-- name: rules_mark
+-- Rules are only ever added, and the ledger numbers them in the order of their commits: the newest number tells whether any came.
+SELECT coalesce(max(ledger_seq), 0) FROM rule;
+
+-- name: policy
+SELECT version, content, author, reason, recorded_at FROM alert_policy
+WHERE %(version)s::integer IS NULL OR version = %(version)s ORDER BY version DESC LIMIT 1;
+
+-- name: insert_policy
+INSERT INTO alert_policy (version, content, author, reason, recorded_at, ledger_seq)
+SELECT coalesce(max(version), 0) + 1, %(content)s, %(author)s, %(reason)s, %(recorded_at)s,
+       ledger_append('configuration', 'alert_policy:' || coalesce(max(version), 0) + 1)
+FROM alert_policy RETURNING version;
 
 -- name: insert_silence
 INSERT INTO silence (matchers, starts_at, ends_at, author, reason) VALUES (%(matchers)s, %(starts_at)s, %(ends_at)s, %(author)s, %(reason)s)

@@ -37,6 +37,31 @@ WHERE finding.superseded_by IS NULL AND finding.id > %(after)s
   AND starts_at < %(end)s AND coalesce(ends_at, starts_at) >= %(start)s
 ORDER BY finding.id LIMIT %(limit)s;
 
+-- name: findings_as_of
+-- What was current at a ledger sequence: found by then, and not superseded by then.
+SELECT finding.id AS finding_id, finding.run_id, finding.datastream_id, run.method, finding.kind, starts_at AS start, ends_at AS end, size,
+       sigma, score, unit, source, finding.parameters
+FROM finding JOIN analysis_run AS run ON run.id = finding.run_id
+LEFT JOIN analysis_run AS later ON later.id = finding.superseded_by
+WHERE finding.datastream_id = %(datastream_id)s
+  AND (%(as_of)s::bigint IS NULL AND later.id IS NULL
+       OR run.ledger_seq <= %(as_of)s AND (later.id IS NULL OR later.ledger_seq > %(as_of)s))
+ORDER BY starts_at, finding.id;
+
+-- name: runs_as_of
+SELECT DISTINCT ON (method) id AS run_id, datastream_id, method, version, parameters, window_start, window_end, input_digest, status, result,
+       read_seq, recorded_at, ledger_seq
+FROM analysis_run WHERE datastream_id = %(datastream_id)s AND (%(as_of)s::bigint IS NULL OR ledger_seq <= %(as_of)s)
+ORDER BY method, id DESC;
+
+-- name: insert_evaluation
+-- Rules that look at findings or runs are judged again; a span in the year 9999 says that no observation changed.
+INSERT INTO work_item (kind, datastream_id, time_from, time_to)
+VALUES ('evaluate', %(datastream_id)s, '9999-01-01 00:00:00+00', '9999-01-01 00:00:00+00');
+
+-- name: notify
+SELECT pg_notify('groundwatch_work', '');
+
 -- name: insert_finding
 INSERT INTO finding (run_id, datastream_id, kind, starts_at, ends_at, size, sigma, score, unit, source, parameters)
 VALUES (%(run_id)s, %(datastream_id)s, %(kind)s, %(start)s, %(end)s, %(size)s, %(sigma)s, %(score)s, %(unit)s, %(source)s, %(parameters)s);

@@ -27,10 +27,11 @@ from domain.alerting import (
     RuleKey,
     RuleState,
     Silence,
+    StoredPolicy,
     Transition,
 )  # fmt: skip
 from domain.errors import ConflictError, NotFoundError
-from domain.licence import Limit
+from domain.licence import Licence, Limit
 from domain.model import Datastream, Derivation, Station, StationEvent, StationKind
 from domain.observation import NO_TIME
 from domain.ports import SeriesData
@@ -88,6 +89,7 @@ class Registers:
         self.datastreams: dict[str, Datastream] = {}
         self.all_limits: list[Limit] = []
         self.all_events: list[StationEvent] = []
+        self.all_licences: list[Licence] = []
 
     def add(self, station: Station, *datastreams: Datastream) -> None:
         self.stations[station.code] = replace(station, station_id=len(self.stations) + 1)
@@ -122,10 +124,14 @@ class Registers:
     def events(self, station: str) -> Sequence[StationEvent]:
         return [event for event in self.all_events if event.station == station]
 
+    def licences(self, station: str) -> Sequence[Licence]:
+        return [licence for licence in self.all_licences if licence.station == station]
+
 
 class Tables:
     def __init__(self) -> None:
         self.rules: list[Rule] = []
+        self.policies: list[StoredPolicy] = []
         self.alerts: dict[int, AlertRecord] = {}
         self.transitions: list[Transition] = []
         self.states: dict[RuleKey, RuleState] = {}
@@ -229,6 +235,18 @@ class Store:
     def current_seq(self) -> int:
         return self._observations.seq
 
+    def rules_mark(self) -> int:
+        return len(self.tables.rules)
+
+    def policy(self, version: int | None = None) -> StoredPolicy | None:
+        found = [item for item in self.tables.policies if version in (None, item.version)]
+        return found[-1] if found else None
+
+    def save_policy(self, content: Mapping[str, Any], *, author: str, reason: str, now: datetime) -> int:
+        version = len(self.tables.policies) + 1
+        self.tables.policies.append(StoredPolicy(version, content, author, reason, now))
+        return version
+
     def rules(self, *, enabled_only: bool = True) -> Sequence[Rule]:
         newest = {rule.code: rule for rule in self.tables.rules}
         return [newest[code] for code in sorted(newest) if newest[code].enabled or not enabled_only]
@@ -292,6 +310,12 @@ class Store:
     def waiting(self, receiver_code: str, limit: int = 100) -> Sequence[Notification]:
         found = [item for item in self.tables.outbox.values() if item.receiver_code == receiver_code]
         return [item for item in found if item.state is NotificationState.WAITING][:limit]
+
+    def bundle(self, digest: Notification, notification_ids: Sequence[int]) -> None:
+        number = max(self.tables.outbox, default=0) + 1
+        self.tables.outbox[number] = replace(digest, notification_id=number)
+        for notification_id in notification_ids:
+            self._mark(notification_id, state=NotificationState.BUNDLED)
 
     def mark_sent(self, notification_id: int, now: datetime) -> None:
         self._mark(notification_id, state=NotificationState.SENT, sent_at=now)
