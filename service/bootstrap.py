@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from alerts.engine import AlertEngine
     from alerts.issue import Issuer
     from ingest.pipeline import Pipeline
+    from service.quality.inspector import Inspector
     from storage.access import AccessRepository
     from storage.alarm_quality import AlarmQualityRepository
     from storage.alerts import AlertRepository
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
     from storage.cases import CaseRepository
     from storage.database import Database
     from storage.devices import DeviceRepository
+    from storage.insar import InsarRepository
     from storage.leader import Leadership
     from storage.observations import ObservationRepository
+    from storage.quality import QualityRepository
     from storage.raw_files import FileStore
     from storage.registers import RegisterRepository
     from storage.rollups import RollupRepository
@@ -187,6 +190,20 @@ class Container:
         return WorkQueue(self.db)
 
     @cached_property
+    def quality(self) -> QualityRepository:
+        """Return the flags of quality control and the overrides of persons."""
+        from storage.quality import QualityRepository
+
+        return QualityRepository(self.db)
+
+    @cached_property
+    def inspector(self) -> Inspector:
+        """Return the job of quality control."""
+        from service.quality.inspector import Inspector
+
+        return Inspector(self)
+
+    @cached_property
     def rollups(self) -> RollupRepository:
         """Return the roll-ups."""
         from storage.rollups import RollupRepository
@@ -206,6 +223,13 @@ class Container:
         from ingest.pipeline import Pipeline
 
         return Pipeline(self.registers, self.observations, self.raw_files)
+
+    @cached_property
+    def insar(self) -> InsarRepository:
+        """Return the InSAR deliveries."""
+        from storage.insar import InsarRepository
+
+        return InsarRepository(self.db)
 
     @cached_property
     def issuer(self) -> Issuer:
@@ -252,7 +276,7 @@ class Container:
             secrets=load_receiver_secrets(self.settings),
         )
         notifiers = build(settings)
-        return Dispatcher(self.alerts, notifiers, np.random.default_rng())
+        return Dispatcher(self.alerts, notifiers, np.random.default_rng(), zone=self.issuer.zone)
 
     def leadership(self, name: str) -> Leadership:
         """Return the leadership that one process at a time can hold."""

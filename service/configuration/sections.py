@@ -10,6 +10,8 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from alerts.cases import read_escalation
+from alerts.routing import read_duty
+from alerts.templates import check_templates
 from domain.alert import Level
 from domain.alerting import Receiver
 from domain.datum import DatumOffset
@@ -27,7 +29,7 @@ COLOURS = ("blue", "yellow", "orange", "red")
 AGREEMENT_KEYS = ("datasets", "regions", "stations", "properties", "disclosure", "cadence", "acknowledge_within_h")
 NODE_MAPPINGS = ("map", "cap", "contact", "escalation")
 ESCALATIONS = ("cases", "acknowledgement")
-RECEIVER_KINDS = ("webhook", "smtp", "mqtt")
+RECEIVER_KINDS = ("webhook", "smtp", "mqtt", "apprise")
 
 
 def entries_of(file: str, content: dict[str, Any], name: str, problems: Problems, *, key: str = "code") -> list[Entry]:
@@ -300,11 +302,13 @@ def parse_receivers(content: dict[str, Any], problems: Problems) -> list[Receive
         if kind and kind not in RECEIVER_KINDS:
             entry.problem("kind", f"{kind!r} is unknown.", "use one of " + ", ".join(RECEIVER_KINDS))
         level = _colour(entry, "min_level")
+        settings = entry.mapping("settings")
+        _check_receiver(entry, settings)
         found.append(
             Receiver(
                 code=entry.text("code"),
                 kind=kind,
-                settings=entry.mapping("settings"),
+                settings=settings,
                 min_level=Level[level.upper()] if level else Level.BLUE,
                 matchers=entry.mapping("matchers"),
                 outside=entry.flag("outside"),
@@ -313,6 +317,15 @@ def parse_receivers(content: dict[str, Any], problems: Problems) -> list[Receive
         )
         entry.finish()
     return found
+
+
+def _check_receiver(entry: Entry, settings: Mapping[str, Any]) -> None:
+    """Hours, digest and templates that cannot be read must be found before the night in which they matter."""
+    for check in (check_templates, read_duty):
+        try:
+            check(settings, "settings")
+        except InputError as error:
+            entry.problem("settings", error.what, error.remedy or "")
 
 
 def parse_partners(content: dict[str, Any], problems: Problems) -> list[Partner]:

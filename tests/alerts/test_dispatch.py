@@ -282,8 +282,9 @@ def test_each_notifier_says_for_good_when_it_is_not_set_up_and_retries_when_nobo
         "webhook": {"url": "http://127.0.0.1:1/"},
         "smtp": {"url": "smtp://127.0.0.1:1", "to": "a@b"},
         "mqtt": {"url": "mqtt://127.0.0.1:1"},
+        "apprise": {"url_secret": "nobody"},
     }
-    notifier = build(NotifierSettings("jiaxing", timeout_s=1.0))[kind]
+    notifier = build(NotifierSettings("jiaxing", secrets={"nobody": "json://127.0.0.1:1/"}, timeout_s=1.0))[kind]
     with pytest.raises(DeliveryError) as caught:
         notifier.deliver(Receiver("r", kind, {}), notification)
     assert not caught.value.retryable
