@@ -9,8 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import UTC, datetime, timedelta, tzinfo
 
 import numpy as np
 
@@ -65,14 +64,14 @@ class Dispatcher:
         *,
         max_attempts: int = MAX_ATTEMPTS,
         batch: int = 100,
-        zone: ZoneInfo | None = None,
+        zone: tzinfo = UTC,
     ) -> None:
         self._store = store
         self._notifiers = notifiers
         self._rng = rng
         self._max_attempts = max_attempts
         self._batch = batch
-        self._zone = zone or ZoneInfo("UTC")
+        self._zone = zone
 
     def run_once(self, now: datetime, *, go_on: Callable[[], bool] = lambda: True) -> DispatchReport:
         """Send what is due at `now` to each enabled receiver; one that fails holds up only its own later messages.

@@ -16,9 +16,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import datetime, time, timedelta, tzinfo
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from domain.alert import Level, MessageType, level_of
 from domain.alerting import Notification, Receiver
@@ -126,7 +125,7 @@ def level_of_message(notification: Notification) -> Level:
     return Level.NONE if not alert else max(level_of(alert["level"]), level_of(alert.get("peak_level", alert["level"])))
 
 
-def plan(duty: Duty, waiting: Sequence[Notification], now: datetime, zone: ZoneInfo) -> Plan:
+def plan(duty: Duty, waiting: Sequence[Notification], now: datetime, zone: tzinfo) -> Plan:
     """Decide for waiting messages (in the order of their creation) what goes now and what is bundled.
 
     A test message goes at any hour: somebody pressed the button and waits for it.

@@ -20,7 +20,7 @@ from domain.errors import UnavailableError
 from service.analysing import Analyst
 from service.bootstrap import Container
 from service.dispatching import dispatch_until
-from service.escalating import escalate_cases
+from service.escalating import escalate
 from service.heartbeats import Heartbeat, LoopsState, this_process
 from storage.heartbeats import HeartbeatRepository
 
@@ -90,8 +90,9 @@ def evaluate_until(container: Container, stop: threading.Event) -> None:
 
 
 def evaluate_once(container: Container) -> int:
-    """Claim what waits for evaluation, evaluate it, and return how many datastreams that were."""
-    with container.work.claim("evaluate", CLAIM) as changes:
+    """Judge the quality of what came, evaluate what is judged, and return how many datastreams that were."""
+    container.inspector.run_once()
+    with container.work.claim("evaluate", CLAIM, after="quality") as changes:
         if changes:
             container.engine.evaluate(changes, container.clock())
         return len(changes)
@@ -144,7 +145,7 @@ def run_schedule(container: Container, stop: threading.Event, held: Callable[[],
             id="tick",
         )
         scheduler.add_job(
-            lambda: guarded("escalate", lambda: escalate_cases(container), stop),
+            lambda: guarded("escalate", lambda: escalate(container), stop),
             "interval",
             seconds=ESCALATE_S,
             next_run_time=container.clock(),

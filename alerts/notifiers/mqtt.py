@@ -48,13 +48,13 @@ class MqttNotifier:
             raise DeliveryError(f"{type(error).__name__}: {error}", retryable=True) from error
 
     def _topic(self, body: Mapping[str, Any]) -> str:
-        if "alert" in body:
+        if body.get("kind", "alert") == "alert":
             return topic_of(self._settings.node, body["alert"]["level"], body["alert"]["identifier"])
         return f"gw/v1/nodes/{self._settings.node}/{body['kind']}s/{body['identifier']}"
 
     def _outdated(self, body: Mapping[str, Any]) -> list[str]:
-        """Return the topics that an alert leaves when it stands at another level; a case has but one."""
-        if "alert" not in body:
+        """Return the topics that an alert leaves when it stands at another level; a case or an escalation has but one."""
+        if body.get("kind", "alert") != "alert":
             return []
         alert = body["alert"]
         return [topic_of(self._settings.node, level, alert["identifier"]) for level in LEVELS if level != alert["level"]]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime, timedelta
-from itertools import count
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
@@ -142,7 +141,7 @@ def make_ledger(container: Any, wanted: CaseQuery, language: Literal["zh", "en"]
     """Return the ledger of the cases that are wanted, oldest first."""
     cases: list[Case] = []
     place = None
-    for _ in count():
+    while True:
         page, place = container.cases.list_cases(wanted, after=place, limit=_LEDGER_PAGE)
         cases += page
         if place is None:

@@ -1,0 +1,145 @@
+"""Alerts that nobody acknowledged in time are told on: county, city, province.
+
+The step is a transition of the alert, written in one transaction with the messages, so that it happens once. Escalation never acknowledges
+and never changes the level. This file finishes with `Escalator`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from alerts.cases import EscalationStep, escalation_due
+from alerts.reconcile import is_history
+from alerts.store import AlertFilter, AlertStore, AlertTransaction
+from domain.alert import AlertState, MessageStatus, MessageType
+from domain.alerting import AlertRecord, Notification, Receiver, Transition
+
+SYSTEM = "groundwatch"
+PAGE = 500
+
+
+class Escalator:
+    """Tells on what is firing and unacknowledged past its deadline.
+
+    Parameters
+    ----------
+    store
+        Alerts and the outbox.
+    steps
+        Bodies and how long after the alert was opened each is told; from the node's configuration.
+    """
+
+    def __init__(self, store: AlertStore, steps: Sequence[EscalationStep]) -> None:
+        self._store = store
+        self._steps = steps
+
+    def run(self, now: datetime) -> list[AlertRecord]:
+        """Tell the next body of each overdue alert and return the alerts that were told on."""
+        if not self._steps:
+            return []
+        receivers = self._store.receivers()
+        told = (self._escalate(alert, receivers, now) for alert in self._unanswered(now))
+        return [alert for alert in told if alert is not None]
+
+    def _unanswered(self, now: datetime) -> list[AlertRecord]:
+        wanted = AlertFilter(states=(AlertState.FIRING,), acknowledged=False, statuses=(MessageStatus.ACTUAL.value,))
+        found: list[AlertRecord] = []
+        place: str | None = None
+        while True:
+            page, place = self._store.list_alerts(wanted, after=place, limit=PAGE)
+            found += [alert for alert in page if self._due(alert, now) is not None]
+            if place is None:
+                return found
+
+    def _due(self, alert: AlertRecord, now: datetime) -> EscalationStep | None:
+        waits = alert.state is AlertState.FIRING and alert.acknowledged_at is None and not is_history(alert)
+        if not waits or alert.memory.get("suppressed"):
+            return None
+        return escalation_due(self._steps, alert.opened_at, alert.memory.get("escalated_to"), now)
+
+    def _escalate(self, alert: AlertRecord, receivers: Sequence[Receiver], now: datetime) -> AlertRecord | None:
+        with self._store.transaction([alert.key]) as tx:
+            current = tx.alert(alert.alert_id or 0)
+            due = self._due(current, now)
+            if due is None:
+                return None
+            waited_h = (now - current.opened_at).total_seconds() / 3600
+            reason = f"not acknowledged for {waited_h:.1f} h, told to {due.to}"
+            stored = tx.update_alert(replace(current, updated_at=now, memory={**current.memory, "escalated_to": due.to}))
+            tx.add_transition(_step(stored, now, reason))
+            tx.enqueue(self._messages(tx, stored, due, receivers, now))
+            return stored
+
+    def _messages(
+        self, tx: AlertTransaction, alert: AlertRecord, due: EscalationStep, receivers: Sequence[Receiver], now: datetime
+    ) -> list[Notification]:
+        issued = tx.cap_of(alert.alert_id or 0)
+        payload = _payload(alert, due, issued[-1].body if issued else None, now)
+        return [
+            Notification(
+                f"{alert.identifier}:escalation:{due.to}:{receiver.code}",
+                receiver.code,
+                MessageType.UPDATE,
+                payload,
+                now,
+                now,
+                alert.alert_id,
+            )
+            for receiver in receivers
+            if receiver.enabled and due.to in (receiver.settings.get("escalations") or ())
+        ]
+
+
+def _step(alert: AlertRecord, now: datetime, reason: str) -> Transition:
+    return Transition(
+        alert_id=alert.alert_id or 0,
+        kind="escalated",
+        to_state=alert.state,
+        occurred_at=now,
+        recorded_at=now,
+        actor=SYSTEM,
+        reason=reason,
+        from_state=alert.state,
+        from_level=alert.level,
+        to_level=alert.level,
+    )
+
+
+def _payload(alert: AlertRecord, due: EscalationStep, cap: str | None, now: datetime) -> dict[str, Any]:
+    level, scope = alert.level, alert.scope
+    since = alert.opened_at.isoformat()
+    return {
+        "version": 1,
+        "kind": "escalation",
+        "message_type": MessageType.UPDATE.value,
+        "identifier": f"{alert.identifier}:{due.to}",
+        "sent": now.isoformat(),
+        "status": alert.status.value,
+        "escalated_to": due.to,
+        "alert": {
+            "identifier": alert.identifier,
+            "rule": alert.rule_code,
+            "scope": scope,
+            "station": alert.station,
+            "datastream": alert.datastream,
+            "state": alert.state.value,
+            "level": level.word,
+            "peak_level": alert.peak_level.word,
+            "onset": alert.onset.isoformat(),
+            "value": alert.evidence.get("value"),
+            "unit": alert.evidence.get("unit"),
+            "limit": alert.evidence.get("limit"),
+        },
+        "headline": {
+            "zh": f"预警无人响应，上报{due.to}：{scope}",
+            "en": f"Alert without answer, told to {due.to}: {scope}",
+        },
+        "explanation": {
+            "zh": f"{level.word_zh}色预警 {alert.identifier}（{scope}）自 {since} 起无人确认知悉，现上报至 {due.to}。",
+            "en": f"The {level.word} alert {alert.identifier} ({scope}) has not been acknowledged since {since}; it is told to {due.to}.",
+        },
+        **({"cap": cap} if cap else {}),
+    }
