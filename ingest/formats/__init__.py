@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ingest.formats import chirpstack, delimited, levelling, native_json, rdb, senml, tenv3, toa5
+from ingest.formats import chirpstack, delimited, levelling, native_json, neu, pos, rdb, senml, sinex, tenv3, toa5
 from ingest.formats.format import Format, ImportContext
 from ingest.formats.message import MessageContext, MessageFormat
 
@@ -15,6 +15,9 @@ FORMATS: Mapping[str, Format] = {
     "levelling": Format("levelling", levelling.sniff, levelling.parse, default_profile="levelling"),
     "toa5": Format("toa5", toa5.sniff, toa5.parse),
     "tenv3": Format("tenv3", tenv3.sniff, tenv3.parse),
+    "neu": Format("neu", neu.sniff, neu.parse),
+    "pos": Format("pos", pos.sniff, pos.parse),
+    "sinex": Format("sinex", sinex.sniff, sinex.parse),
     "csv": Format("csv", delimited.sniff, delimited.parse, chunks=delimited.parse_chunks),
     "rdb": Format("rdb", rdb.sniff, rdb.parse, default_profile="usgs_rdb"),
     "native_json": Format("native_json", native_json.sniff, native_json.parse, unit_is_the_datastreams=True),

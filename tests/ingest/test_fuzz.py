@@ -28,6 +28,9 @@ PROFILES: dict[str, Profile | None] = {
     "native_json": None,
     "senml": None,
     "chirpstack": None,
+    "neu": None,
+    "pos": None,
+    "sinex": None,
 }
 SAMPLES = {
     name: next(path for path in sorted((DATA / name).iterdir()) if path.suffix != ".yaml").read_bytes() for name in FORMATS
