@@ -74,7 +74,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_processes(commands)
     _add_files(commands)
     _add_analysis(commands)
+    _add_insar(commands)
     _add_registers(commands)
+    _add_handling(commands)
     return parser
 
 
@@ -149,6 +151,12 @@ def _add_files(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--store-events", action="store_true", help="log what the file says happened (antenna changes) as station events"
     )
     load.add_argument("--dry-run", action="store_true", help="parse and check, store nothing")
+    load.add_argument("--delivery", metavar="NAME", help="InSAR: name of the delivery (default: the file's)")
+    load.add_argument("--track", help="InSAR: track, e.g. asc-69; deliveries of one area and track are its versions")
+    load.add_argument(
+        "--incidence", type=float, metavar="DEG", help="InSAR: incidence from the vertical, where no column states it"
+    )
+    load.add_argument("--heading", type=float, metavar="DEG", help="InSAR: direction of flight from north, clockwise")
     export = _command(commands, "export", "service.commands.files:export", "stream observations or stations out")
     export.add_argument("datastream", nargs="*", help="datastream codes; none with --format geojson = all stations")
     export.add_argument("--format", choices=("csv", "json", "geojson"), default="csv")
@@ -181,6 +189,59 @@ def _add_analysis(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     explain.add_argument("alert", help="alert id or identifier")
     audit = _command(commands, "audit", "service.commands.analysis:audit", "verify the hash chain of the audit log", machine=True)
     audit.add_argument("action", choices=("verify",))
+
+
+def _add_insar(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    insar = commands.add_parser("insar", help="InSAR deliveries: list, show, analyse, compare, decompose")
+    actions = insar.add_subparsers(dest="action", required=True)
+    target = "service.commands.insar:"
+    _command(actions, "list", target + "list_deliveries", "list the deliveries, old and new versions", machine=True)
+    show = _command(actions, "show", target + "show", "show a delivery with its analyses, or one of its points", machine=True)
+    show.add_argument("delivery")
+    show.add_argument("--point", metavar="PID", help="one point: its series and results")
+    analyse = _command(actions, "analyse", target + "analyse", "rate, seasons, rmse and sigma of every point", machine=True)
+    analyse.add_argument("delivery")
+    analyse.add_argument(
+        "--scheduler", metavar="ADDRESS", help="a dask scheduler, e.g. tcp://10.0.0.5:8786; without: this machine"
+    )
+    analyse.add_argument(
+        "--sigma", choices=("ols", "ar1", "robust"), default="ar1", help="noise that the sigma of the rate implies"
+    )
+    analyse.add_argument(
+        "--acceleration", action="store_true", help="estimate an acceleration too (2 x the quadratic coefficient)"
+    )
+    analyse.add_argument("--trend-test", action="store_true", help="Mann-Kendall test and Sen slope too")
+    analyse.add_argument(
+        "--step", action="append", metavar="DATE", help="a step at this date (UTC), for every point; may be repeated"
+    )
+    compare = _command(actions, "compare", target + "compare", "a delivery against the marks on the ground", machine=True)
+    compare.add_argument("delivery")
+    compare.add_argument(
+        "--radius", type=float, default=100.0, metavar="M", help="points within this distance of a mark (default 100 m)"
+    )
+    compare.add_argument("--with", dest="other", metavar="DELIVERY", help="compare with another delivery instead of the marks")
+    decompose = _command(
+        actions, "decompose", target + "decompose", "up and east from an ascending and a descending delivery", machine=True
+    )
+    decompose.add_argument("ascending")
+    decompose.add_argument("descending")
+    decompose.add_argument(
+        "--cell", type=float, default=100.0, metavar="M", help="side of the cells in which points are averaged"
+    )
+
+
+def _add_handling(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    cases = commands.add_parser("case", help="cases 问题: list, show, ledger 台账").add_subparsers(dest="action", required=True)
+    target = "service.commands.cases:case"
+    _command(cases, "list", target, "list cases", machine=True).add_argument("--overdue", action="store_true")
+    _command(cases, "show", target, "show a case with every step", machine=True).add_argument("code")
+    ledger = _command(cases, "ledger", target, "write the ledger of cases as XLSX")
+    ledger.add_argument("file", metavar="FILE.xlsx")
+    ledger.add_argument("--lang", choices=("zh", "en"), default="zh")
+    receivers = commands.add_parser("receiver", help="who is told: list, test").add_subparsers(dest="action", required=True)
+    target = "service.commands.cases:receiver"
+    _command(receivers, "list", target, "list receivers and what waits for them", machine=True)
+    _command(receivers, "test", target, "send a test message", machine=True).add_argument("code")
 
 
 def _add_registers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -222,3 +222,24 @@ def test_lists_are_paged_by_key(client: TestClient, tokens: dict[str, dict[str, 
     second = client.get(first["next"], headers=tokens["xu"]).json()
     assert {first["items"][0]["title"], second["items"][0]["title"]} == {"王江泾漏斗加深", "标志损坏"} and second["next"] is None
     assert first["counts"]["verified"]["cases"] == 1
+
+
+def test_receivers_and_their_outbox_are_shown_and_the_test_button_works(
+    client: TestClient, tokens: dict[str, dict[str, str]], house: Clocked
+) -> None:
+    listed = client.get("/api/v1/receivers", headers=tokens["xu"])
+    assert listed.status_code == 200 and "127.0.0.1" not in listed.text
+    waiting = {item["code"]: item["waiting"] for item in listed.json()["items"]}
+    pressed = client.post("/api/v1/receivers/city-hook/test", headers=tokens["director"])
+    assert pressed.status_code == 202, pressed.text
+    assert pressed.json()["kind"] == "test" and pressed.json()["headline"]["zh"].startswith("测试消息")
+    now = {item["code"]: item["waiting"] for item in client.get("/api/v1/receivers", headers=tokens["xu"]).json()["items"]}
+    assert now["city-hook"] == waiting["city-hook"] + 1 and now["county-hook"] == waiting["county-hook"]
+    assert client.post("/api/v1/receivers/city-hook/test", headers=tokens["lin"]).status_code == 403
+    assert client.post("/api/v1/receivers/nobody/test", headers=tokens["director"]).status_code == 404
+    number = pressed.json()["id"]
+    house.alerts.mark_dead(number, "gone")
+    dead = client.get("/api/v1/notifications?state=dead", headers=tokens["xu"]).json()["items"]
+    assert [item["id"] for item in dead] == [number]
+    assert client.post(f"/api/v1/notifications/{number}/replay", headers=tokens["director"]).status_code == 200
+    assert house.alerts.waiting("city-hook", 100)[-1].payload["replay"] is True
