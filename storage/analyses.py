@@ -83,7 +83,7 @@ class AnalysisRepository:
         self._database = database
         self._registers = RegisterRepository(database)
 
-    def save(self, datastream: Datastream, outcomes: Sequence[Outcome], read_seq: int) -> None:
+    def save(self, datastream: Datastream, outcomes: Sequence[Outcome], read_seq: int, *, is_whole: bool = True) -> None:
         """Store what all methods say about a datastream, in one transaction.
 
         Parameters
@@ -95,6 +95,9 @@ class AnalysisRepository:
             current ones of the same datastream and method unless they are equal.
         read_seq
             The ledger sequence that the observations were read at.
+        is_whole
+            The outcomes are all that the datastream's own analysis says. What a group of datastreams says of one of its members is not:
+            it leaves the state of that analysis alone.
 
         Raises
         ------
@@ -114,6 +117,8 @@ class AnalysisRepository:
             connection.execute(SQL.lock_datastream, [source_id])
             self._save_scalars(connection, datastream, derived)
             self._save_runs(connection, datastream, source_id, outcomes, read_seq)
+            if not is_whole:
+                return
             digest = outcomes[0].run.input_digest if outcomes else ""
             connection.execute(SQL.save_state, {"datastream_id": source_id, "read_seq": read_seq, "input_digest": digest})
 

@@ -27,7 +27,7 @@ REGION = r"[1-9][0-9]{5}"
 REGION_WORDS = 'a GB/T 2260 code of six digits in quotes, e.g. "330400"'
 COLOURS = ("blue", "yellow", "orange", "red")
 AGREEMENT_KEYS = ("datasets", "regions", "stations", "properties", "disclosure", "cadence", "acknowledge_within_h")
-NODE_MAPPINGS = ("map", "cap", "contact", "escalation")
+NODE_MAPPINGS = ("map", "cap", "contact", "escalation", "duties")
 ESCALATIONS = ("cases", "acknowledgement")
 RECEIVER_KINDS = ("webhook", "smtp", "mqtt", "apprise")
 
