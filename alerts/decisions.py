@@ -9,13 +9,16 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from alerts.audience import Audience
 from alerts.evidence import judged_evidence
 from alerts.explain import explain
 from alerts.issue import Issuer
 from alerts.lifecycle import Episode, episode_from_json
+from alerts.matching import Labels, labels_of
+from alerts.policy import policy_in_force
 from alerts.ports import AlertRegisters, RunReader
 from alerts.reconcile import is_history
-from alerts.recorder import About, Audience, Recorder, Report, Turn
+from alerts.recorder import About, Recorder, Report, Turn
 from alerts.replay import Replay
 from alerts.store import AlertStore, AlertTransaction
 from domain.alert import AlertState, Confirmation, Level, MessageStatus
@@ -90,6 +93,49 @@ class Decisions:
                 self._deliver_current(tx, about, stored, audience, now)
             return tx.alert(stored.alert_id or 0)
 
+    def shelve(self, alert: int | str, who: str, reason: str, until: datetime, now: datetime) -> AlertRecord:
+        """Hold the messages of an alert's rule and scope back until a time, unless it gets worse; evaluation goes on.
+
+        Raises
+        ------
+        InputError
+            Where nobody or no reason is named, the end is not in the future or later than the policy allows.
+        ConflictError
+            Where the alert is over.
+        """
+        found = self._named(alert, who)
+        longest = policy_in_force(self._store).longest
+        if not reason.strip():
+            raise InputError("no reason is given.", where="reason", remedy="say why the alert may wait")
+        if not now < until <= now + longest:
+            raise InputError(
+                f"{until.isoformat()} is not within {longest} from now.",
+                where="until",
+                remedy="choose an earlier end; shelve again then",
+            )
+        with self._store.transaction([found.key]) as tx:
+            current = tx.alert(found.alert_id or 0)
+            if current.state is AlertState.RESOLVED:
+                raise ConflictError(f"alert {current.identifier} is over.", remedy="only an open alert can be shelved")
+            shelved = {"until": until.isoformat(), "by": who, "reason": reason, "level": int(current.level)}
+            stored = tx.update_alert(replace(current, memory={**current.memory, "shelved": shelved}, updated_at=now))
+            tx.add_transition(self._recorder.note(stored, Turn(now, now, who, f"until {until.isoformat()}: {reason}", "shelved")))
+            return stored
+
+    def unshelve(self, alert: int | str, who: str, note: str | None, now: datetime) -> AlertRecord:
+        """End a shelving; what still fires and was held goes out. ConflictError where the alert is not shelved."""
+        found = self._named(alert, who)
+        with self._store.transaction([found.key]) as tx:
+            current = tx.alert(found.alert_id or 0)
+            if "shelved" not in current.memory:
+                raise ConflictError(f"alert {current.identifier} is not shelved.", remedy="reload the alert")
+            memory = {name: value for name, value in current.memory.items() if name != "shelved"}
+            stored = tx.update_alert(replace(current, memory=memory, updated_at=now))
+            tx.add_transition(self._recorder.note(stored, Turn(now, now, who, note or "unshelved", "unshelved")))
+            if stored.state is AlertState.FIRING and "suppressed" in stored.memory:
+                self._deliver_current(tx, self._about_alert(stored), stored, self._audience(now), now)
+            return tx.alert(stored.alert_id or 0)
+
     def exercise(self, rule_code: str, scope: str, level: Level, who: str, now: datetime) -> AlertRecord:
         """Open an exercise on a datastream: it goes only to receivers that ask for exercises, and never enters statistics."""
         rule = self._store.rule(rule_code)
@@ -158,12 +204,20 @@ class Decisions:
         datastream = self._registers.datastream_by_id(alert.datastream_id) if alert.datastream_id is not None else None
         return About(rule, station, datastream, alert.scope, alert.status)
 
+    def _labels(self, alert: AlertRecord) -> Labels | None:
+        """Return the labels of a stored alert, or None where its rule or station are gone."""
+        try:
+            about = self._about_alert(alert)
+        except NotFoundError:
+            return None
+        return labels_of(alert, about.rule, about.station, about.datastream)
+
     def _audience(self, now: datetime) -> Audience:
-        return Audience(self._store.receivers(), self._store.silences(now))
+        return Audience(self._store, now, self._labels)
 
     def _deliver_current(self, tx: AlertTransaction, about: About, alert: AlertRecord, audience: Audience, now: datetime) -> int:
         messages = tx.cap_of(alert.alert_id or 0)
-        if not messages or self._recorder.is_silenced(about, alert, audience, now):
+        if not messages:
             return 0
         sent, memory = self._recorder.deliver(tx, about, alert, messages[-1], audience, now)
         if memory != alert.memory:

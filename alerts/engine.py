@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from alerts.audience import Audience
 from alerts.catalogue import Catalogue, fingerprint
 from alerts.decisions import Decisions
 from alerts.evidence import judged_evidence, traced_evidence
@@ -17,11 +18,12 @@ from alerts.issue import Issuer
 from alerts.lifecycle import Episode, episode_from_json
 from alerts.ports import AlertRegisters, RunReader
 from alerts.reconcile import reconcile
-from alerts.recorder import About, Audience, Report, Turn
+from alerts.recorder import About, Report, Turn
+from alerts.releases import Releaser
 from alerts.replay import Found
 from alerts.rules import RULES, definition_of, is_traced
 from alerts.rules.context import Arrival
-from alerts.store import AlertFilter, AlertStore, AlertTransaction
+from alerts.store import AlertStore, AlertTransaction
 from domain.alert import AlertState, Level, MessageStatus, Verdict
 from domain.alerting import Rule, RuleKey, RuleState
 from domain.model import Datastream, Station
@@ -224,7 +226,7 @@ class AlertEngine(Decisions):
         if self._looked_over != catalogue.key:
             _add(report, self._run(self._unseen(catalogue), now))
             self._looked_over = catalogue.key
-        report.notifications += self._unsilenced(now)
+        report.notifications += Releaser(self._store, self._recorder, self._about_alert).run(self._audience(now), now)
         return report
 
     def _datastreams(self) -> Iterator[Datastream]:
@@ -312,21 +314,6 @@ class AlertEngine(Decisions):
                 if (RuleKey(rule.code, datastream.code), rule.version) not in seen
             ]
         return tasks
-
-    def _unsilenced(self, now: datetime) -> int:
-        """Send what a silence held back and that still fires when the silence is over."""
-        if not self._store.silences():
-            return 0
-        audience, sent = self._audience(now), 0
-        alerts, _ = self._store.list_alerts(AlertFilter(states=(AlertState.FIRING,)), limit=PAGE)
-        for listed in alerts:
-            if "suppressed" not in listed.memory or listed.alert_id is None:
-                continue
-            with self._store.transaction([listed.key]) as tx:
-                alert = tx.alert(listed.alert_id)
-                if alert.state is AlertState.FIRING and "suppressed" in alert.memory:
-                    sent += self._deliver_current(tx, self._about_alert(alert), alert, audience, now)
-        return sent
 
 
 def _reads_runs(rule: Rule) -> bool:

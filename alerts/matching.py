@@ -12,7 +12,9 @@ from domain.alerting import AlertRecord, Receiver, Rule, Silence
 from domain.errors import InputError
 from domain.model import Datastream, Station
 
-LABELS = ("rule", "kind", "scope", "station", "datastream", "property", "region", "tag", "level", "status")
+LABELS = (
+    "rule", "kind", "scope", "station", "datastream", "property", "region", "zone", "aquifer", "tag", "gateway", "member", "level", "status",
+)  # fmt: skip
 Labels = Mapping[str, tuple[str, ...]]
 
 
@@ -26,10 +28,20 @@ def labels_of(alert: AlertRecord, rule: Rule, station: Station | None, datastrea
         "datastream": (datastream.code,) if datastream else (),
         "property": (datastream.property_code,) if datastream else (),
         "region": (station.region_code,) if station and station.region_code else (),
+        "zone": (station.zone_code,) if station and station.zone_code else (),
+        "aquifer": (datastream.aquifer,) if datastream and datastream.aquifer else (),
         "tag": station.tags if station else (),
+        "gateway": (str(station.attributes["gateway"]),) if station and station.attributes.get("gateway") else (),
+        "member": _members(alert),
         "level": (alert.level.word,),
         "status": (alert.status.value,),
     }
+
+
+def _members(alert: AlertRecord) -> tuple[str, ...]:
+    """Return the stations whose datastreams share the finding that an alert is about."""
+    findings = alert.evidence.get("findings") or ()
+    return tuple(sorted({str(code).partition(":")[0] for item in findings for code in item.get("members") or ()}))
 
 
 def check_matchers(matchers: Mapping[str, Any], where: str) -> None:

@@ -10,27 +10,24 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from alerts.audience import Audience
 from alerts.evidence import digest_of
+from alerts.holds import Hold, grouping_of, why_held
 from alerts.issue import Issuer, Subject, cap_message, payload_of
 from alerts.lifecycle import Episode, episode_to_json
-from alerts.matching import labels_of, silence_for, wants
+from alerts.matching import Labels, labels_of, wants
+from alerts.policy import group_key
 from alerts.reconcile import Aim, aim, is_history, message_due
 from alerts.rules import RULES
 from alerts.store import AlertTransaction
 from domain.alert import AlertState, Confirmation, Level, MessageStatus, MessageType, Verdict
-from domain.alerting import AlertRecord, CapMessage, Notification, Receiver, Rule, Silence, Transition
+from domain.alerting import AlertRecord, CapMessage, Notification, Receiver, Rule, Transition
 from domain.model import Datastream, Station
 
 SYSTEM = "groundwatch"
 _HISTORY_SHOWN = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Audience:
-    """Who could be told, and what is silenced."""
-
-    receivers: Sequence[Receiver]
-    silences: Sequence[Silence]
+_HELD = frozenset({"suppressed", "held", "held_at"})
+_HOLD_WORDS = {"silence": "suppressed", "shelved": "suppressed", "grouped": "grouping"}
 
 
 @dataclass(slots=True)
@@ -148,18 +145,64 @@ class Recorder:
     ) -> tuple[int, Mapping[str, Any]]:
         """Put a message into the outbox of everybody who may have it, and return how many and the alert's memory."""
         labels = labels_of(alert, about.rule, about.station, about.datastream)
-        silence = silence_for(audience.silences, labels, now)
-        chosen = [receiver for receiver in audience.receivers if self._may_have(receiver, about, alert, labels)]
-        memory = {name: value for name, value in alert.memory.items() if name != "suppressed"}
-        if silence is not None and chosen:
-            tx.add_transition(
-                _transition(alert, alert, Turn(now, now, SYSTEM, f"silence {silence.silence_id}: {silence.reason}", "suppressed"))
-            )
-            return 0, {**memory, "suppressed": message.identifier}
-        if any(receiver.outside for receiver in chosen):
+        chosen = self.receivers_of(about, alert, audience)
+        memory = {name: value for name, value in alert.memory.items() if name not in _HELD}
+        if not chosen:
+            return 0, memory
+        grouping = grouping_of(audience.policy, labels)
+        if grouping is not None:
+            memory["group"] = group_key(grouping, labels)
+        hold = why_held(tx, alert, labels, audience.policy, audience.silences, audience.hiders, now)
+        going = (
+            [receiver for receiver in chosen if receiver.outside] if hold and hold.kind == "grouped" else [] if hold else chosen
+        )
+        sent = self._enqueue(tx, about, alert, message, going, now)
+        if any(receiver.outside for receiver in going):
             memory["outside"] = True
-        payload = payload_of(self._issuer, about.subject(alert), message)
-        return tx.enqueue([_notification(receiver, alert, message, payload, now) for receiver in chosen]), memory
+        if hold is None:
+            return sent, {**memory, "told": True}
+        return sent + self._hold(tx, about, alert, message, chosen, hold, now), {
+            **memory, "suppressed": message.identifier, "held": hold.kind, "held_at": alert.memory.get("held_at", now.isoformat()),
+        }  # fmt: skip
+
+    def _enqueue(
+        self,
+        tx: AlertTransaction,
+        about: About,
+        alert: AlertRecord,
+        message: CapMessage,
+        receivers: Sequence[Receiver],
+        now: datetime,
+    ) -> int:
+        if not receivers:
+            return 0
+        payload = self.payload(about, alert, message)
+        return tx.enqueue([_notification(receiver, alert, message, payload, now) for receiver in receivers])
+
+    def _hold(
+        self, tx: AlertTransaction, about: About, alert: AlertRecord, message: CapMessage, chosen: Sequence[Receiver], hold: Hold,
+        now: datetime,
+    ) -> int:  # fmt: skip
+        """Note why a message waits, once; of flapping people are told, once."""
+        if alert.memory.get("held") == hold.kind:
+            return 0
+        tx.add_transition(_transition(alert, alert, Turn(now, now, SYSTEM, hold.reason, _HOLD_WORDS.get(hold.kind, hold.kind))))
+        if hold.kind != "flapping":
+            return 0
+        told = self.payload(about, alert, message) | {"flapping": hold.reason}
+        notices = [_notification(receiver, alert, message, told, now) for receiver in chosen if not receiver.outside]
+        return tx.enqueue(
+            [replace(item, idempotency_key=f"{message.identifier}:flapping:{item.receiver_code}") for item in notices]
+        )
+
+    def payload(self, about: About, alert: AlertRecord, message: CapMessage) -> dict[str, Any]:
+        """Return what a receiver gets of an alert's message."""
+        return payload_of(self._issuer, about.subject(alert), message)
+
+    def receivers_of(self, about: About, alert: AlertRecord, audience: Audience) -> list[Receiver]:
+        """Return who may have an alert's messages as it stands."""
+        labels = labels_of(alert, about.rule, about.station, about.datastream)
+        return [receiver for receiver in audience.receivers if self._may_have(receiver, about, alert, labels)]
 
     @staticmethod
     def note(alert: AlertRecord, turn: Turn) -> Transition:
@@ -167,12 +210,7 @@ class Recorder:
         return _transition(alert, alert, turn)
 
     @staticmethod
-    def is_silenced(about: About, alert: AlertRecord, audience: Audience, now: datetime) -> bool:
-        """Does a silence hold the alert's messages back now?"""
-        return silence_for(audience.silences, labels_of(alert, about.rule, about.station, about.datastream), now) is not None
-
-    @staticmethod
-    def _may_have(receiver: Receiver, about: About, alert: AlertRecord, labels: Any) -> bool:
+    def _may_have(receiver: Receiver, about: About, alert: AlertRecord, labels: Labels) -> bool:
         issued = alert.memory.get("issued") or {}
         worst = max(alert.level, alert.peak_level, Level(issued.get("worst", 0)))
         if receiver.min_level > worst or not wants(receiver, labels, alert.status):

@@ -57,6 +57,9 @@ class AlertTransaction(Protocol):
     def alert(self, alert_id: int) -> AlertRecord:
         """Return one alert, locked for update; NotFoundError."""
 
+    def group(self, key: str) -> Sequence[AlertRecord]:
+        """Return the alerts of a group (`memory.group`) that fire, or whose messages wait to be told with it."""
+
     def put_states(self, states: Sequence[RuleState]) -> None:
         """Insert or replace states."""
 
@@ -120,6 +123,9 @@ class AlertStore(Protocol):
         self, wanted: AlertFilter, *, after: str | None = None, limit: int = 100
     ) -> tuple[Sequence[AlertRecord], str | None]:
         """Return a page of alerts, newest update first, and the opaque key of the next page (None = last)."""
+
+    def held_alerts(self) -> Sequence[AlertRecord]:
+        """Return the alerts whose messages are held back or that are shelved, oldest first."""
 
     def transitions(self, alert_id: int) -> Sequence[Transition]:
         """Return an alert's transitions, oldest first."""

@@ -126,6 +126,10 @@ class AlertUnitOfWork:
             raise NotFoundError(f"there is no alert {alert_id}.")
         return found[0]
 
+    def group(self, key: str) -> Sequence[AlertRecord]:
+        """Return the alerts of a group (`memory.group`) that fire, or whose messages wait to be told with it."""
+        return _all(self._connection, SQL.alert_group, [key], to_alert)
+
     def put_states(self, states: Sequence[RuleState]) -> None:
         """Insert or replace states."""
         if states:
@@ -283,6 +287,10 @@ class AlertRepository:
         found = self._read(SQL.list_alerts, parameters, to_alert)
         page = found[:limit]
         return page, _page_key(page[-1]) if len(found) > limit and page else None
+
+    def held_alerts(self) -> Sequence[AlertRecord]:
+        """Return the alerts whose messages are held back or that are shelved, oldest first."""
+        return self._read(SQL.held_alerts, [], to_alert)
 
     def transitions(self, alert_id: int) -> Sequence[Transition]:
         """Return an alert's transitions, oldest first."""

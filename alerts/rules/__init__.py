@@ -17,6 +17,7 @@ from alerts.rules import (
     completeness,
     differential,
     expression,
+    finding,
     layer_closure,
     quota,
     rate,
@@ -103,6 +104,7 @@ RULES: Mapping[str, RuleKind] = {
         watched=expression.watched, anchors=expression.anchors,
     ),
     "anomaly": RuleKind(anomaly.validate, anomaly.evaluate, anomaly.trace, anomaly.ladder_for, instrument=True, needs=_FINDINGS),
+    "finding": RuleKind(finding.validate, finding.evaluate, finding.trace, finding.ladder_for, needs=_FINDINGS),
     "change_point": RuleKind(
         change_point.validate, change_point.evaluate, change_point.trace, change_point.ladder_for, needs=_FINDINGS
     ),

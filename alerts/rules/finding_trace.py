@@ -95,8 +95,8 @@ def trace(definition: FindingRule, context: Context) -> Trace:
 def relevant(definition: FindingRule, context: Context) -> list[DatedFinding]:
     """Return the findings that the rule is about here.
 
-    One that many datastreams share (`members` among its parameters) is carried by the first of them in the order of codes, so that it
-    is one alert however it was stored.
+    One that many datastreams share (`members` or `datastreams` among its parameters) and that was stored with each of them is carried
+    by the first in the order of codes, so that it is one alert.
     """
     mine = [
         item
@@ -105,7 +105,8 @@ def relevant(definition: FindingRule, context: Context) -> list[DatedFinding]:
     ]
     if not definition.shared or context.datastream is None:
         return mine
-    return [item for item in mine if context.datastream.code == min(members_of(item) or (context.datastream.code,))]
+    code = context.datastream.code
+    return [item for item in mine if code not in members_of(item) or code == min(members_of(item))]
 
 
 def members_of(finding: DatedFinding) -> tuple[str, ...]:

@@ -16,3 +16,5 @@ COMMENT ON TABLE alert_policy IS 'What holds notifications back, as data in vers
 CREATE TRIGGER alert_policy_append_only BEFORE UPDATE OR DELETE ON alert_policy FOR EACH ROW EXECUTE FUNCTION refuse_change();
 
 CREATE INDEX rule_ledger_seq ON rule (ledger_seq);
+CREATE INDEX alert_held ON alert (id) WHERE memory ?| ARRAY['suppressed', 'shelved'];
+CREATE INDEX alert_grouped ON alert ((memory ->> 'group')) WHERE memory ? 'group';

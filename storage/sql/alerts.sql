@@ -56,6 +56,26 @@ LEFT JOIN station ON station.id = alert.station_id
 LEFT JOIN datastream AS stream ON stream.id = alert.datastream_id
 WHERE alert.id = %(id)s OR alert.identifier = %(identifier)s;
 
+-- name: held_alerts
+SELECT alert.identifier, alert.rule_code, alert.rule_version, alert.scope, alert.state, alert.level, alert.peak_level, alert.onset,
+       alert.verdict, alert.confirmation, alert.evidence, alert.opened_at, alert.updated_at, alert.ended, station.code AS station,
+       alert.station_id, stream.code AS datastream, alert.datastream_id, alert.confirmed_by, alert.confirmed_at, alert.acknowledged_by,
+       alert.acknowledged_at, alert.acknowledged_note, alert.status, alert.memory, alert.id AS alert_id, alert.ledger_seq
+FROM alert
+LEFT JOIN station ON station.id = alert.station_id
+LEFT JOIN datastream AS stream ON stream.id = alert.datastream_id
+WHERE alert.memory ?| ARRAY['suppressed', 'shelved'] ORDER BY alert.id;
+
+-- name: alert_group
+SELECT alert.identifier, alert.rule_code, alert.rule_version, alert.scope, alert.state, alert.level, alert.peak_level, alert.onset,
+       alert.verdict, alert.confirmation, alert.evidence, alert.opened_at, alert.updated_at, alert.ended, station.code AS station,
+       alert.station_id, stream.code AS datastream, alert.datastream_id, alert.confirmed_by, alert.confirmed_at, alert.acknowledged_by,
+       alert.acknowledged_at, alert.acknowledged_note, alert.status, alert.memory, alert.id AS alert_id, alert.ledger_seq
+FROM alert
+LEFT JOIN station ON station.id = alert.station_id
+LEFT JOIN datastream AS stream ON stream.id = alert.datastream_id
+WHERE alert.memory ->> 'group' = %s AND (alert.state = 'firing' OR alert.memory ->> 'held' = 'grouped') ORDER BY alert.id;
+
 -- name: list_alerts
 SELECT alert.identifier, alert.rule_code, alert.rule_version, alert.scope, alert.state, alert.level, alert.peak_level, alert.onset,
        alert.verdict, alert.confirmation, alert.evidence, alert.opened_at, alert.updated_at, alert.ended, station.code AS station,

@@ -270,6 +270,8 @@ simple("anomaly", {"scope": {"property": "depth_to_water"}, "levels": {"blue": 3
        found("depth_to_water", "m", "anomaly", FindingKind.SPIKE, score=12.0, size=0.5))  # fmt: skip
 simple("change_point", {"scope": {"property": "displacement_up"}, "unit": "mm", "levels": {"blue": 5, "yellow": 10}, "sigmas": 1},
        found("displacement_up", "mm", "velocity", FindingKind.STEP, size=-12.0, sigma=1.0))  # fmt: skip
+simple("finding", {"scope": {"property": "pore_pressure"}, "levels": {"yellow": 1}, "findings": ["inelastic"], "methods": ["inelastic*"]},
+       found("pore_pressure", "kPa", "inelastic", FindingKind.INELASTIC, size=0.4))  # fmt: skip
 simple("tamper", {"scope": {"property": "abstraction_total"}, "levels": {"yellow": 1}},
        found("abstraction_total", "m3", "tamper", FindingKind.TAMPER, size=48_211.0))  # fmt: skip
 simple("common_mode", {"scope": {"property": "displacement_up"}, "unit": "mm", "levels": {"blue": 3}},

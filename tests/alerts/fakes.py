@@ -160,6 +160,10 @@ class Transaction:
             raise NotFoundError(f"there is no alert {alert_id}.")
         return self._tables.alerts[alert_id]
 
+    def group(self, key: str) -> Sequence[AlertRecord]:
+        alerts = [alert for alert in self._tables.alerts.values() if alert.memory.get("group") == key]
+        return [alert for alert in alerts if alert.state is AlertState.FIRING or alert.memory.get("held") == "grouped"]
+
     def put_states(self, states: Sequence[RuleState]) -> None:
         self._tables.states.update({state.key: state for state in states})
 
@@ -272,6 +276,9 @@ class Store:
         del after
         found = [alert for alert in self.tables.alerts.values() if not wanted.states or alert.state in wanted.states]
         return found[:limit], None
+
+    def held_alerts(self) -> Sequence[AlertRecord]:
+        return [alert for alert in self.tables.alerts.values() if {"suppressed", "shelved"} & set(alert.memory)]
 
     def transitions(self, alert_id: int) -> Sequence[Transition]:
         return [item for item in self.tables.transitions if item.alert_id == alert_id]

@@ -32,6 +32,7 @@ MINIMAL = {
     "threshold": _PLAIN, "trend": {**_PLAIN, "quantity": "acceleration", "levels": {"blue": 1, "red": 2}},
     "acceleration": {**_PLAIN, "levels": {"blue": 1, "red": 2}}, "time_to_limit": {**_PLAIN, "levels": {"blue": 5}}, "silence": _UNITLESS,
     **dict.fromkeys(("completeness", "quota", "reinjection", "anomaly", "tamper"), _UNITLESS),
+    "finding": {**_UNITLESS, "findings": ["gap"], "methods": ["anomaly"]},
     "differential": {**_NAMES, "unit": "mm/m", "levels": {"blue": 1}, "line": [
         {"datastream": "A:displacement_up", "chainage_m": 0}, {"datastream": "B:displacement_up", "chainage_m": 20}]},
     "expression": {**_NAMES, "unit": "m", "levels": {"blue": 1}, "expression": "a", "inputs": {"a": {"datastream": "A:head", "unit": "m"}}},
