@@ -24,6 +24,7 @@ from domain.licence import Limit
 from domain.model import Datastream, ObservedProperty, Station, StationEvent
 from domain.units import compatible, convert
 from service.bootstrap import Container
+from service.network_analysing import GroupTask, NetworkAnalyst, compute_group, inferred_events, marked_as_inferred
 
 LOG = logging.getLogger("groundwatch.analyse")
 FALLING = "min"
@@ -69,6 +70,7 @@ class Analyst:
         self._executor = (
             None if in_process else ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn"))
         )
+        self.networks = NetworkAnalyst(container, self._compute_group)
 
     def __enter__(self) -> Self:
         return self
@@ -76,6 +78,9 @@ class Analyst:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _compute_group(self, task: GroupTask) -> list[tuple[str, Outcome]]:
+        return compute_group(task) if self._executor is None else self._executor.submit(compute_group, task).result()
 
     def task(self, datastream: Datastream, now: datetime, as_of: int) -> Task:
         """Collect what the computation needs, as of a ledger sequence."""
@@ -89,7 +94,7 @@ class Analyst:
         events = [event for event in container.registers.events(station.code) if event.datastream in {None, datastream.code}]
         return Task(
             Samples(data.time, data.result, data.sigma, data.quality.astype("uint8")),
-            tuple(events),
+            tuple(inferred_events(container, datastream, events)),
             self._settings(datastream, observed, station, now),
             now,
         )
@@ -104,7 +109,15 @@ class Analyst:
             zone_offset_h=offset.total_seconds() / 3600,
             interval_s=datastream.interval_s,
             limits=limit_lines(self._container.registers.limits(datastream, station), datastream),
+            find_steps=not self._sticks(datastream),
         )
+
+    def _sticks(self, datastream: Datastream) -> bool:
+        """Whether the instrument releases in jumps: they carry the rate, and taken off as steps they would take it along."""
+        if datastream.property_code != "compaction" or datastream.datastream_id is None:
+            return False
+        run = self._container.analyses.latest_runs(datastream.datastream_id).get("stick_slip")
+        return run is not None and bool(run.result.get("slips"))
 
     def analyse(self, datastream: Datastream, now: datetime, *, as_of: int | None = None, store: bool = True) -> list[Outcome]:
         """Analyse one datastream and store what comes out.
@@ -117,13 +130,18 @@ class Analyst:
         read_seq = self._container.analyses.current_seq() if as_of is None else as_of
         task = self.task(datastream, now, read_seq)
         outcomes = compute(task) if self._executor is None else self._executor.submit(compute, task).result()
+        outcomes = marked_as_inferred(outcomes, task.events)
         if store and as_of is None:
             self._container.analyses.save(datastream, outcomes, read_seq)
         return outcomes
 
     def analyse_changed(self, now: datetime, debounce: timedelta, *, keep_on: Callable[[], bool] = lambda: True) -> int:
-        """Analyse datastreams that changed and were not analysed within `debounce`, while `keep_on` says so; return how many."""
+        """Analyse datastreams that changed and were not analysed within `debounce`, while `keep_on` says so; return how many.
+
+        Groups whose findings single datastreams need go before, those that need the results of single ones after.
+        """
         done = 0
+        self.networks.analyse_first(now)
         for datastream_id in self._container.work.waiting("analyse", limit=10_000):
             if not keep_on():
                 break
@@ -131,6 +149,8 @@ class Analyst:
             if state is not None and now - state.analysed_at < debounce:
                 continue
             done += self._analyse_one(datastream_id, now)
+        if keep_on():
+            self.networks.analyse_rest(now, debounce, keep_on=keep_on)
         return done
 
     def _analyse_one(self, datastream_id: int, now: datetime) -> int:
