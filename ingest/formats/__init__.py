@@ -7,7 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ingest.formats import chirpstack, delimited, levelling, native_json, neu, pos, rdb, senml, sinex, tenv3, toa5
+from ingest.formats import (
+    chirpstack,
+    delimited,
+    levelling,
+    native_json,
+    neu,
+    pos,
+    rdb,
+    senml,
+    sensorthings,
+    sinex,
+    tenv3,
+    toa5,
+    waterml,
+)
 from ingest.formats.format import Format, ImportContext
 from ingest.formats.message import MessageContext, MessageFormat
 
@@ -20,6 +34,8 @@ FORMATS: Mapping[str, Format] = {
     "sinex": Format("sinex", sinex.sniff, sinex.parse),
     "csv": Format("csv", delimited.sniff, delimited.parse, chunks=delimited.parse_chunks),
     "rdb": Format("rdb", rdb.sniff, rdb.parse, default_profile="usgs_rdb"),
+    "waterml": Format("waterml", waterml.sniff, waterml.parse, default_profile="usgs_waterml"),
+    "sensorthings": Format("sensorthings", sensorthings.sniff, sensorthings.parse),
     "native_json": Format("native_json", native_json.sniff, native_json.parse, unit_is_the_datastreams=True),
     "chirpstack": Format("chirpstack", chirpstack.sniff, chirpstack.parse, unit_is_the_datastreams=True),
     "senml": Format("senml", senml.sniff, senml.parse, unit_is_the_datastreams=True),

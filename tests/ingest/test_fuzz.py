@@ -29,6 +29,8 @@ PROFILES: dict[str, Profile | None] = {
     "senml": None,
     "chirpstack": None,
     "neu": None,
+    "waterml": load_profile("usgs_waterml"),
+    "sensorthings": None,
     "pos": None,
     "sinex": None,
 }
