@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from ingest.formats import (
     chirpstack,
     delimited,
+    hj212,
     levelling,
     native_json,
     neu,
@@ -18,6 +19,7 @@ from ingest.formats import (
     senml,
     sensorthings,
     sinex,
+    sl651,
     tenv3,
     toa5,
     waterml,
@@ -39,12 +41,16 @@ FORMATS: Mapping[str, Format] = {
     "native_json": Format("native_json", native_json.sniff, native_json.parse, unit_is_the_datastreams=True),
     "chirpstack": Format("chirpstack", chirpstack.sniff, chirpstack.parse, unit_is_the_datastreams=True),
     "senml": Format("senml", senml.sniff, senml.parse, unit_is_the_datastreams=True),
+    "sl651": Format("sl651", sl651.sniff, sl651.parse, unit_is_the_datastreams=True),
+    "hj212": Format("hj212", hj212.sniff, hj212.parse, unit_is_the_datastreams=True),
 }
 
 MESSAGE_FORMATS: Mapping[str, MessageFormat] = {
     "native_json": MessageFormat("native_json", native_json.message_elements),
     "chirpstack": MessageFormat("chirpstack", chirpstack.message_elements),
     "senml": MessageFormat("senml", senml.message_elements, "application/senml+json"),
+    "sl651": MessageFormat("sl651", sl651.message_elements, "application/octet-stream", sl651.identity),
+    "hj212": MessageFormat("hj212", hj212.message_elements, "text/plain", hj212.identity),
 }
 
 __all__ = ["FORMATS", "MESSAGE_FORMATS", "Format", "ImportContext", "MessageContext", "MessageFormat"]

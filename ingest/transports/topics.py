@@ -42,6 +42,8 @@ class Address:
 DEVICE_TOPICS: Sequence[DeviceTopic] = (
     DeviceTopic("gw/v1/stations/{station}/obs", "native_json"),
     DeviceTopic("gw/v1/stations/{station}/senml", "senml"),
+    DeviceTopic("gw/v1/stations/{station}/sl651", "sl651"),
+    DeviceTopic("gw/v1/stations/{station}/hj212", "hj212"),
     DeviceTopic("application/{}/device/{device}/event/up", "chirpstack"),
 )
 
