@@ -29,9 +29,6 @@ REASONS = (
     "uncompensated",
     "tamper",
     "totaliser",
-    "flow_mismatch",
-    "closure",
-    "common_mode",
 )
 """Stable codes of what quality control finds; a verdict holds them as bits in this order."""
 _BIT = {code: 1 << place for place, code in enumerate(REASONS)}
@@ -50,7 +47,7 @@ class Checks:
     spike : (suspect, fail)
     rate_per_h : (suspect, fail)
     flat_h : (suspect, fail)
-        How long a value may stand; `flat_tolerance` is the range that counts as standing.
+        How long a value may stand, over at least `flat_samples`; `flat_tolerance` is the range that counts as standing.
     attenuated : (suspect, fail)
         Least standard deviation over `attenuated_h`.
     zone_offset_h : float or None
@@ -67,6 +64,7 @@ class Checks:
     rate_per_h: Pair = (None, None)
     flat_h: Pair = (None, None)
     flat_tolerance: float = 0.0
+    flat_samples: int = 24
     attenuated: Pair = (None, None)
     attenuated_h: float = 24.0
     zone_offset_h: float | None = 8.0
@@ -203,7 +201,10 @@ def _motion(sheet: _Sheet, window: Window, checks: Checks) -> None:
         suspect, fail = (None if value is None else value / 3600.0 for value in checks.rate_per_h)
         sheet.note(qartod.rate_of_change(window.values, window.seconds, suspect, fail), "rate")
     if _set(checks.flat_h):
-        suspect, fail = (None if value is None else value * 3600.0 for value in checks.flat_h)
+        # Surveys and slow series repeat themselves by nature: a stand counts from so many samples on.
+        interval = float(np.median(np.diff(window.seconds))) if window.seconds.size > 1 else 0.0
+        least = interval * checks.flat_samples
+        suspect, fail = (None if value is None else max(value * 3600.0, least) for value in checks.flat_h)
         sheet.note(qartod.flat_line(window.values, window.seconds, suspect, fail, checks.flat_tolerance), "frozen")
     if _set(checks.attenuated):
         flags = qartod.attenuated_signal(

@@ -37,6 +37,10 @@ REASONS: dict[str, str] = {
     "closure": "layers do not sum to the surface",
     "common_mode": "shared by the whole network, so not the ground",
     "totaliser": "totaliser ran backwards, rolled over or was swapped",
+    "climatology": "unusual for the month",
+    "attenuated": "moves less than a live instrument does",
+    "tamper": "a counter fell with no swap or rollover on record",
+    "flow_mismatch": "the flow, summed, is not what the counter gained",
     "override": "set by a person",
 }
 """Stable codes for `quality_reasons` with their meaning."""

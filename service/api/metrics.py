@@ -82,7 +82,7 @@ def _backlog(reading: Gauges, now: datetime) -> Iterator[Metric]:
     items = GaugeMetricFamily("groundwatch_work_items", "Work that commits left and nobody has done.", labels=["kind"])
     age = GaugeMetricFamily("groundwatch_work_oldest_age_seconds", "Age of the oldest such work.", labels=["kind"])
     rows = {row["kind"]: row for row in reading.work}
-    for kind in ("evaluate", "rollup", "analyse"):
+    for kind in ("quality", "evaluate", "rollup", "analyse"):
         row = rows.get(kind)
         items.add_metric([kind], float(row["items"]) if row else 0.0)
         age.add_metric([kind], (now - row["oldest"]).total_seconds() if row else 0.0)
