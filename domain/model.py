@@ -35,6 +35,7 @@ class StationKind(StrEnum):
     QUARRY = "quarry"
     BAROMETER = "barometer"
     RAIN_GAUGE = "rain_gauge"
+    INSAR_AREA = "insar_area"
     OTHER = "other"
 
 

@@ -69,6 +69,12 @@ def _again(container: Container, payload_id: int, entry: QuarantineRow) -> tuple
     batch = container.observations.batch(entry.batch_id)
     if payload is None or batch is None:
         raise InputError(f"raw payload {payload_id} is not stored.", remedy="restore the database from a backup")
+    if batch.format == "insar":
+        raise InputError(
+            "an InSAR delivery is whole as it is, and is not run again.",
+            where=payload.source,
+            remedy="have the file corrected and import it as the next delivery",
+        )
     body = payload.body if payload.body is not None else container.raw_files.read(payload.location or "")
     if entry.source_kind in DEVICE_KINDS:
         return _message_again(container, payload, body, entry)

@@ -26,6 +26,15 @@ PAGE = 10_000
 EXPORTED = ("datastream", "phenomenon_time", "phenomenon_end", "result", "unit", "sigma", "quality", "quality_reasons")
 
 
+def is_delivery(format_name: str | None, profile: str | None) -> bool:
+    """Is this an InSAR delivery, by `--format insar` or by a profile of that format?"""
+    if format_name is not None or profile is None:
+        return format_name == "insar"
+    from ingest.insar.profile import is_insar_profile
+
+    return is_insar_profile(profile)
+
+
 def import_files(arguments: argparse.Namespace) -> int:
     """Import files one by one; the worst of their exit codes is the command's (0 all in, 3 some rejected, 2 unusable)."""
     with Container(load_settings({"home": arguments.home})) as container:
@@ -35,6 +44,8 @@ def import_files(arguments: argparse.Namespace) -> int:
 
 
 def _import(container: Container, path: Path, arguments: argparse.Namespace) -> int:
+    if is_delivery(arguments.format, arguments.profile):
+        return _import_delivery(container, path, arguments)
     try:
         report = container.pipeline.ingest_file(
             read_file(path),
@@ -64,6 +75,22 @@ def _import(container: Container, path: Path, arguments: argparse.Namespace) -> 
         _tell(path, report.to_json())
         if logged:
             say(f"  {logged} station events logged")
+    return report.exit_code
+
+
+def _import_delivery(container: Container, path: Path, arguments: argparse.Namespace) -> int:
+    from service.commands.insar import import_delivery
+
+    try:
+        report = import_delivery(container, path, arguments)
+    except InputError as error:
+        _tell_unusable(path, error, as_json=arguments.json)
+        return UNUSABLE
+    if arguments.json:
+        emit({**report.to_json(), "file": str(path)})
+    else:
+        _tell(path, report.to_json())
+        say(f"  delivery {report.notes['delivery']} version {report.notes['version']} of {report.notes['datastream']}")
     return report.exit_code
 
 

@@ -1,0 +1,145 @@
+"""InSAR deliveries: what a processor hands over for an area and a track, and the blocks in which its points travel.
+
+A delivery re-references the whole stack, so deliveries are versions that stand side by side and are never appended to one another.
+Line-of-sight displacement is stored toward the satellite positive, in mm. This file finishes with `DeliveryReceipt`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from domain.observation import Rejected, TimeArray
+
+Float32Array = npt.NDArray[np.float32]
+Float64Array = npt.NDArray[np.float64]
+TILE_POINTS = 4096
+"""Most points of a tile; a point's number is its tile's number times this plus its place in the tile."""
+
+TOWARD_SATELLITE = "toward_satellite"
+AWAY_FROM_SATELLITE = "away_from_satellite"
+POINT_ATTRIBUTES = ("height", "rate", "sigma", "cumulative", "coherence")
+"""Attributes that stand in the narrow row of a point; all attributes stand in its tile."""
+
+
+@dataclass(frozen=True, slots=True)
+class PointBlock:
+    """Points of one delivery in columns, in the order of the file.
+
+    Attributes
+    ----------
+    pid
+        Bytes (`S` dtype) of each point's identifier, UTF-8, without NUL.
+    longitude_deg, latitude_deg
+        Shape (points,).
+    attributes
+        By name, each of shape (points,); NaN = unknown.
+    displacement_mm
+        Shape (epochs, points): toward the satellite positive; NaN = no value at this epoch.
+    line
+        Line of the file on which each point stands, from 1.
+    rejected
+        Rows of this part of the file that are no points.
+    """
+
+    pid: npt.NDArray[np.bytes_]
+    longitude_deg: Float64Array
+    latitude_deg: Float64Array
+    attributes: Mapping[str, Float32Array]
+    displacement_mm: Float32Array
+    line: npt.NDArray[np.int64]
+    rejected: tuple[Rejected, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.longitude_deg)
+
+    def take(self, rows: npt.NDArray[Any]) -> PointBlock:
+        """Return some of the points, in the order given."""
+        return PointBlock(
+            self.pid[rows],
+            self.longitude_deg[rows],
+            self.latitude_deg[rows],
+            {name: values[rows] for name, values in self.attributes.items()},
+            np.take(self.displacement_mm, np.flatnonzero(rows) if rows.dtype == bool else rows, axis=1),
+            self.line[rows],
+            self.rejected,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryHeader:
+    """What holds for every point of a delivery.
+
+    `heading_deg` is the direction of flight, clockwise from north; `incidence_deg` is from the vertical, None where only the points
+    state it. `reference` says what displacements are relative to. `attributes` names the columns beside the displacement.
+    """
+
+    epochs: TimeArray
+    attributes: tuple[str, ...]
+    reference: Mapping[str, Any] = field(default_factory=dict)
+    heading_deg: float | None = None
+    incidence_deg: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewDelivery:
+    """A delivery on its way into the store."""
+
+    code: str
+    datastream_id: int
+    track: str
+    header: DeliveryHeader
+    source: str
+    source_positive: str
+    sha256: str
+    size: int
+    location: str
+    profile: str
+    parameters: Mapping[str, Any]
+    actor: str
+    received_at: datetime
+    source_kind: str = "file"
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryReceipt:
+    """What became of a file: `code` and `version` name the delivery, `repeated` says that it was there before."""
+
+    code: str
+    version: int
+    points: int
+    repeated: bool
+    rejects: tuple[Rejected, ...] = ()
+    batch_id: int | None = None
+    ledger_seq: int | None = None
+    rejected: int = 0
+
+
+class DeliveryStore(Protocol):
+    """Keeps deliveries: a delivery becomes visible whole, with its ledger sequence, or not at all."""
+
+    def find_same(self, datastream_id: int, sha256: str, parameters: Mapping[str, Any]) -> DeliveryReceipt | None:
+        """Return the delivery that the same bytes read in the same way made before, or None."""
+
+    def code_is_taken(self, code: str) -> bool:
+        """Is there a delivery of this name, whatever its case?"""
+
+    def load(self, delivery: NewDelivery, blocks: Iterator[PointBlock]) -> DeliveryReceipt:
+        """Store a delivery in one transaction."""
+
+
+class LargeFiles(Protocol):
+    """Keeps files that are too large for memory."""
+
+    def keep_file(self, path: Path, sha256: str) -> str:
+        """Store the file if it is new and return its location."""
+
+
+Progress = Callable[[int, int], None]
+"""Called with bytes done and bytes in all."""
