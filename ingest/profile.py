@@ -120,6 +120,7 @@ class Profile:
     comment: str | None = None
     skip_lines: int = 0
     sheet: str | int | None = None
+    records: str | None = None
     header: HeaderRule = HeaderRule()
     missing: tuple[str, ...] = ()
     empty_is_missing: bool = False
@@ -228,6 +229,7 @@ def parse_profile(content: object, name: str) -> Profile:
         comment=reader.text("comment"),
         skip_lines=reader.integer("skip_lines", 0),
         sheet=sheet if isinstance(sheet, int | str) else None,
+        records=reader.text("records"),
         header=_header(reader),
         missing=reader.texts("missing"),
         empty_is_missing=reader.flag("empty_is_missing"),

@@ -166,6 +166,19 @@ def _add_files(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         commands, "replay", "service.commands.files:replay", "run quarantined raw payloads again after a fix", machine=True
     )
     replay.add_argument("--since", required=True, help="time with offset")
+    _add_profiles(commands)
+
+
+def _add_profiles(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    profiles = commands.add_parser("profile", help="profiles of files: guess, list, show").add_subparsers(
+        dest="action", required=True
+    )
+    guess = _command(profiles, "guess", "service.commands.profile:guess", "propose a profile for a file", machine=True)
+    guess.add_argument("file", metavar="FILE")
+    guess.add_argument("--output", metavar="PROFILE", help="write the proposal to this new file")
+    _command(profiles, "list", "service.commands.profile:shipped", "list the shipped profiles", machine=True)
+    show = _command(profiles, "show", "service.commands.profile:show", "print a profile", machine=True)
+    show.add_argument("name", metavar="NAME", help="a shipped profile, or the path of one")
 
 
 def _add_analysis(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

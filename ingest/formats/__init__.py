@@ -11,6 +11,7 @@ from ingest.formats import (
     chirpstack,
     delimited,
     hj212,
+    json_table,
     levelling,
     native_json,
     neu,
@@ -35,6 +36,7 @@ FORMATS: Mapping[str, Format] = {
     "pos": Format("pos", pos.sniff, pos.parse),
     "sinex": Format("sinex", sinex.sniff, sinex.parse),
     "csv": Format("csv", delimited.sniff, delimited.parse, chunks=delimited.parse_chunks),
+    "json": Format("json", json_table.sniff, json_table.parse),
     "rdb": Format("rdb", rdb.sniff, rdb.parse, default_profile="usgs_rdb"),
     "waterml": Format("waterml", waterml.sniff, waterml.parse, default_profile="usgs_waterml"),
     "sensorthings": Format("sensorthings", sensorthings.sniff, sensorthings.parse),
@@ -49,8 +51,8 @@ MESSAGE_FORMATS: Mapping[str, MessageFormat] = {
     "native_json": MessageFormat("native_json", native_json.message_elements),
     "chirpstack": MessageFormat("chirpstack", chirpstack.message_elements),
     "senml": MessageFormat("senml", senml.message_elements, "application/senml+json"),
-    "sl651": MessageFormat("sl651", sl651.message_elements, "application/octet-stream", sl651.identity),
-    "hj212": MessageFormat("hj212", hj212.message_elements, "text/plain", hj212.identity),
+    "sl651": MessageFormat("sl651", sl651.message_elements, "application/octet-stream", sl651.identity, sl651.password),
+    "hj212": MessageFormat("hj212", hj212.message_elements, "text/plain", hj212.identity, hj212.password),
 }
 
 __all__ = ["FORMATS", "MESSAGE_FORMATS", "Format", "ImportContext", "MessageContext", "MessageFormat"]

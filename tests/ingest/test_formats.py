@@ -39,7 +39,7 @@ def test_every_format_has_a_sample_that_it_alone_recognises_and_a_page(name: str
     assert samples
     assert f"`{name}`" in (DATA.parents[1] / "docs" / "formats.md").read_text(encoding="utf-8")
     for path in samples:
-        if name != "csv":
+        if name not in {"csv", "json"}:  # their profile has to be named
             assert detect_format(path.read_bytes(), path.name)[0].name == name
 
 

@@ -28,6 +28,7 @@ PROFILES: dict[str, Profile | None] = {
     "native_json": None,
     "senml": None,
     "chirpstack": None,
+    "json": load_profile(DATA / "json/wells.yaml"),
     "neu": None,
     "waterml": load_profile("usgs_waterml"),
     "sensorthings": None,
