@@ -269,7 +269,11 @@ def _with_remarks(quality: AlarmQuality, targets: Targets) -> AlarmQuality:
     if len(quality.stale) > targets.stale_maximum:
         remarks.append("stale")
     remarks += [f"chattering:{name}" for name in quality.chattering]
-    if quality.top_ten_share is not None and quality.alerts >= ENOUGH_FOR_TOP_TEN and quality.top_ten_share > targets.top_ten_share_maximum:
+    if (
+        quality.top_ten_share is not None
+        and quality.alerts >= ENOUGH_FOR_TOP_TEN
+        and quality.top_ten_share > targets.top_ten_share_maximum
+    ):
         remarks.append("top_ten")
     for name, share in quality.priorities.items():
         if quality.alerts >= ENOUGH_FOR_PRIORITIES and abs(share - targets.priority_split[name]) > targets.priority_tolerance:

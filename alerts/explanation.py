@@ -46,6 +46,20 @@ REASONS: dict[str, tuple[str, str]] = {
     ),
     "no_interval_or_no_observation": ("未登记观测间隔或没有观测", "no interval is declared or nothing was ever observed"),
     "unlike_unit": ("单位与规则不符", "the unit is unlike the rule's"),
+    "no_run": ("尚无分析方法检视过该数据流", "no method of analysis has looked at it yet"),
+    "not_analysed": ("数据不足，分析方法未能判断", "too little data: the method could not tell"),
+    "size_unknown": ("发现的大小未知", "the size of the finding is not known"),
+    "window_not_full": ("观测尚不满一个统计窗口", "the record does not fill a window yet"),
+    "no_interval": ("未登记观测间隔", "no interval is declared"),
+    "no_licence": ("未登记许可证", "no licence is registered"),
+    "licence_expired": ("无有效许可而仍在取水", "water is taken without a licence in force"),
+    "coverage": ("计量覆盖不足，未见到的水量未知", "the meter saw too little of the time, what it did not see is unknown"),
+    "silent_meter": ("回灌计量中断，回灌量未知而非零", "the injection meter is silent: unknown, not zero"),
+    "no_injection_meter": ("未登记回灌计量", "no injection meter is registered"),
+    "data_error": ("回灌量大于开采量，数据有误", "more was put back than taken: a data error"),
+    "input_missing": ("有输入数据缺失或过时", "an input is missing or too old"),
+    "no_datastream": ("规则引用的数据流不存在", "a datastream that the rule names does not exist"),
+    "no_displacement": ("高程须先换算为位移", "heights must be turned into displacements first"),
     "no_subsidence": ("该观测项不能换算为沉降", "the property cannot be turned into subsidence"),
 }
 _STATES = {
@@ -295,3 +309,8 @@ def _lower_first(text: str) -> str:
 
 def _reason(code: str | None) -> tuple[str, str]:
     return REASONS.get(code or "", ("", ""))
+
+
+def reason_words(code: str) -> tuple[str, str]:
+    """Return why something could not be told, in Chinese and English; the code itself where no words are known."""
+    return REASONS.get(code, (code, code))

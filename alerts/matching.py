@@ -7,7 +7,7 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
-from domain.alert import MessageStatus
+from domain.alert import Level, MessageStatus
 from domain.alerting import AlertRecord, Receiver, Rule, Silence
 from domain.errors import InputError
 from domain.model import Datastream, Station
@@ -20,10 +20,17 @@ Labels = Mapping[str, tuple[str, ...]]
 
 def labels_of(alert: AlertRecord, rule: Rule, station: Station | None, datastream: Datastream | None) -> Labels:
     """Return what matchers can ask for."""
+    return {**labels_for(rule, alert.scope, alert.level, alert.status, station, datastream), "member": _members(alert)}
+
+
+def labels_for(
+    rule: Rule, scope: str, level: Level, status: MessageStatus, station: Station | None, datastream: Datastream | None
+) -> Labels:
+    """Return what matchers can ask for, of an alert that need not exist."""
     return {
-        "rule": (alert.rule_code,),
+        "rule": (rule.code,),
         "kind": (rule.kind,),
-        "scope": (alert.scope,),
+        "scope": (scope,),
         "station": (station.code,) if station else (),
         "datastream": (datastream.code,) if datastream else (),
         "property": (datastream.property_code,) if datastream else (),
@@ -32,9 +39,8 @@ def labels_of(alert: AlertRecord, rule: Rule, station: Station | None, datastrea
         "aquifer": (datastream.aquifer,) if datastream and datastream.aquifer else (),
         "tag": station.tags if station else (),
         "gateway": (str(station.attributes["gateway"]),) if station and station.attributes.get("gateway") else (),
-        "member": _members(alert),
-        "level": (alert.level.word,),
-        "status": (alert.status.value,),
+        "level": (level.word,),
+        "status": (status.value,),
     }
 
 

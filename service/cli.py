@@ -76,6 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_analysis(commands)
     _add_insar(commands)
     _add_registers(commands)
+    _add_alerts(commands)
     _add_handling(commands)
     return parser
 
@@ -272,6 +273,50 @@ def _add_registers(commands: argparse._SubParsersAction[argparse.ArgumentParser]
                 )
             if action == "import":
                 command.add_argument("file")
+        if name == "rule":
+            _add_rule_actions(actions)
+
+
+def _add_rule_actions(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    trial = _command(
+        actions, "dry-run", "service.commands.rules:dry_run", "what a rule would have done over history", machine=True
+    )
+    trial.add_argument("rule", help="a YAML file with a rule or rules, or the code of a stored rule")
+    trial.add_argument("--from", dest="start", help="onsets from this time on (with offset; default: the budget's window)")
+    trial.add_argument("--to", dest="end", help="onsets before this time (with offset; default: now)")
+    policy = _command(
+        actions, "policy", "service.commands.rules:policy", "what holds messages back: print it, or set it", machine=True
+    )
+    policy.add_argument("file", nargs="?", help="YAML as in alerts/default_policy.yaml")
+    policy.add_argument("--reason", help="why it is changed")
+
+
+def _add_alerts(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    actions = commands.add_parser("alert", help="alerts: list, show, act by name").add_subparsers(dest="action", required=True)
+    target = "service.commands.rules:alert"
+    listed = _command(actions, "list", target, "list alerts, newest update first", machine=True)
+    listed.add_argument("--state", choices=("pending", "firing", "resolved", "all"), default="firing")
+    listed.add_argument("--level", action="append", choices=("blue", "yellow", "orange", "red"))
+    listed.add_argument("--rule", help="code of a rule")
+    listed.add_argument("--station", help="code of a station")
+    show = _command(actions, "show", target, "show an alert with its explanation and every step", machine=True)
+    show.add_argument("alert", help="alert id or identifier")
+    show.add_argument("--lang", choices=("zh", "en"), default="zh")
+    acts = (("ack", "take notice of an alert"), ("confirm", "confirm an alert"), ("reject", "call an alert false"),
+            ("unshelve", "end a shelving"))  # fmt: skip
+    for name, text in acts:
+        act = _command(actions, name, target, text, machine=True)
+        act.add_argument("alert", help="alert id or identifier")
+        act.add_argument("--who", help="who decides (default: the account that runs the command)")
+        act.add_argument("--note", help="what is said to it")
+    shelve = _command(actions, "shelve", target, "hold an alert's messages back until a time", machine=True)
+    shelve.add_argument("alert", help="alert id or identifier")
+    shelve.add_argument("--until", required=True, help="time with offset, or 12h, or 3d")
+    shelve.add_argument("--reason", required=True)
+    shelve.add_argument("--who", help="who decides (default: the account that runs the command)")
+    _command(actions, "cannot-tell", target, "what the rules could not tell", machine=True)
+    blind = _command(actions, "blind", target, "blind hours by station", machine=True)
+    blind.add_argument("--days", type=int, default=30)
 
 
 def _code_help(register: str, action: str) -> str:

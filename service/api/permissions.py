@@ -35,6 +35,7 @@ class Permission(StrEnum):
     WRITE_EVENTS = "write_events"
     ACKNOWLEDGE = "acknowledge"
     CONFIRM = "confirm"
+    WRITE_RULES = "write_rules"
     READ_CASES = "read_cases"
     HANDLE_CASES = "handle_cases"
 
@@ -42,6 +43,7 @@ class Permission(StrEnum):
 _ALL = frozenset(Permission)
 _READER = frozenset({Permission.READ, Permission.READ_RULES})
 _INSIDER = _READER | {Permission.READ_PRECISE, Permission.READ_RESTRICTED, Permission.READ_QUARANTINE, Permission.READ_CASES}
+_KEEPER = _INSIDER | {Permission.OVERRIDE_QUALITY}
 
 PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
     Role.DEVICE: frozenset({Permission.WRITE_OBSERVATIONS}),
@@ -55,8 +57,9 @@ PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
         }
     ),
     Role.VIEWER: _READER,
-    Role.SUPERVISOR: _INSIDER | {Permission.WRITE_EVENTS, Permission.ACKNOWLEDGE, Permission.CONFIRM, Permission.HANDLE_CASES},
-    Role.ANALYST: _INSIDER
+    Role.SUPERVISOR: _KEEPER
+    | {Permission.WRITE_EVENTS, Permission.ACKNOWLEDGE, Permission.CONFIRM, Permission.HANDLE_CASES, Permission.WRITE_RULES},
+    Role.ANALYST: _KEEPER
     | {
         Permission.READ_BATCHES,
         Permission.WRITE_OBSERVATIONS,

@@ -308,8 +308,11 @@ class RuleRegister:
     """Rules; a change is a new version."""
 
     def __init__(self, container: Container) -> None:
+        from service.rule_desk import RuleDesk
+
         self.alerts = container.alerts
         self.clock = container.clock
+        self.desk = RuleDesk(container)
 
     def all(self) -> Iterator[Entry]:
         """Return the newest version of every rule, disabled ones too."""
@@ -317,29 +320,15 @@ class RuleRegister:
 
     def add(self, code: str, values: dict[str, Any]) -> Entry:
         """Create a rule from kind, names, source and the fields of its kind."""
-        if self.alerts.rule(code) is not None:
-            raise ConflictError(f"there is a rule {code} already.", remedy=f"groundwatch rule set {code} ...")
-        return self._store({**values, "code": code})
+        return _rule_entry(self.desk.add(self.desk.read({**_without(values), "code": code}, actor())))
 
     def change(self, code: str, values: dict[str, Any]) -> Entry:
         """Store a new version with some fields changed."""
-        return self._store({**_rule_entry(self._found(code)), **values, "code": code})
-
-    def _found(self, code: str) -> Rule:
-        rule = self.alerts.rule(code)
-        if rule is None:
-            raise NotFoundError(f"there is no rule {code}.", remedy="groundwatch rule list")
-        return rule
-
-    def _store(self, content: dict[str, Any]) -> Entry:
-        from alerts.rules import parse_rule
-
-        parsed = parse_rule(_without(content, "version", "author"), author=actor())
-        return _rule_entry(self.alerts.save_rule(parsed, now=self.clock()))
+        return _rule_entry(self.desk.change(code, _without(values, "version", "author"), actor()))
 
     def remove(self, code: str) -> Entry:
         """Disable a rule by a new version; its alerts stay."""
-        return _rule_entry(self.alerts.save_rule(replace(self._found(code), enabled=False, author=actor()), now=self.clock()))
+        return _rule_entry(self.alerts.save_rule(replace(self.desk.found(code), enabled=False, author=actor()), now=self.clock()))
 
 
 def _rule_entry(rule: Rule) -> dict[str, Any]:

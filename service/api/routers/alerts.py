@@ -17,7 +17,7 @@ from domain.alert import AlertState, MessageStatus, level_of
 from domain.alerting import AlertRecord, Rule
 from domain.errors import NotFoundError, PermissionDeniedError
 from domain.model import Datastream, Station
-from service.api.callers import Caller, MayAcknowledge, MayConfirm, MayRead, MayReadRules
+from service.api.callers import Caller, MayAcknowledge, MayConfirm, MayRead
 from service.api.lookup import container_of, node_code, visible_station
 from service.api.parameters import DEFAULT, After, Limit, decode_cursor, encode_cursor, listing, next_url, parse_time
 from service.api.times import number, plain, stamp
@@ -138,6 +138,8 @@ def alert_json(container: Any, caller: Caller, stored: AlertRecord, rule: Rule |
         "acknowledged_at": stamp(alert.acknowledged_at),
         "acknowledged_note": alert.acknowledged_note,
         "status": alert.status.value,
+        "shelved": alert.memory.get("shelved"),
+        "held": alert.memory.get("held"),
         "value": _of_evidence(alert, "value"),
         "sigma": _of_evidence(alert, "sigma"),
         "unit": alert.evidence.get("unit"),
@@ -189,7 +191,8 @@ def _of_evidence(alert: AlertRecord, name: str) -> float | None:
     return number(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _find(container: Any, caller: Caller, key: str) -> AlertRecord:
+def find_visible(container: Any, caller: Caller, key: str) -> AlertRecord:
+    """Return an alert by its number or identifier; NotFoundError where there is none for this caller."""
     alert: AlertRecord | None = container.alerts.find_alert(int(key) if key.isdecimal() and len(key) < 19 else key)
     if alert is None or not _is_visible(container, caller, alert):
         raise NotFoundError(f"there is no alert {key!r}.", where="id", remedy="the alerts are listed at /api/v1/alerts?state=all")
@@ -236,7 +239,7 @@ def show_cap(
 ) -> Response:
     """Give the CAP 1.2 XML of an alert as it was issued."""
     container = container_of(request)
-    alert = _find(container, caller, key)
+    alert = find_visible(container, caller, key)
     if _as_seen(container, caller, alert, _station_of(container, alert), _datastream_of(container, alert)) is not alert:
         raise PermissionDeniedError(
             "the message tells absolute heights, which are not disclosed.", where="id", remedy="read the alert itself"
@@ -253,10 +256,11 @@ def show_cap(
 def show_alert(request: Request, caller: MayRead, key: str) -> JSONResponse:
     """Give one alert, by its number or its identifier."""
     container = container_of(request)
-    return JSONResponse(_detail(container, caller, _find(container, caller, key)))
+    return JSONResponse(detail_of(container, caller, find_visible(container, caller, key)))
 
 
-def _detail(container: Any, caller: Caller, alert: AlertRecord) -> dict[str, Any]:
+def detail_of(container: Any, caller: Caller, alert: AlertRecord) -> dict[str, Any]:
+    """Return an alert with its transitions, as plain JSON."""
     rule = container.alerts.rule(alert.rule_code, alert.rule_version)
     body = alert_json(container, caller, alert, rule)
     body["transitions"] = [
@@ -280,7 +284,8 @@ def _detail(container: Any, caller: Caller, alert: AlertRecord) -> dict[str, Any
     return result
 
 
-def _named_person(caller: Caller) -> str:
+def named_person(caller: Caller) -> str:
+    """Return the name of who acts; PermissionDeniedError for a key, which has none."""
     if caller.account_id is None or caller.name is None:
         raise PermissionDeniedError(
             "this must be done by a named person.", remedy="log in with your own account; a key has no name"
@@ -292,11 +297,11 @@ def _named_person(caller: Caller) -> str:
 def acknowledge(request: Request, caller: MayAcknowledge, key: str, said: Annotated[Acknowledgement, Body()]) -> JSONResponse:
     """Record who took notice and when; the first one stays."""
     container = container_of(request)
-    who = _named_person(caller)
-    alert = _find(container, caller, key)
+    who = named_person(caller)
+    alert = find_visible(container, caller, key)
     container.engine.acknowledge(alert.alert_id, who, said.note, container.clock())
     container.access.audit_append(caller.actor, "acknowledge alert", alert.identifier, {"note": said.note})
-    return JSONResponse(_detail(container, caller, _find(container, caller, str(alert.alert_id))))
+    return JSONResponse(detail_of(container, caller, find_visible(container, caller, str(alert.alert_id))))
 
 
 @router.post(
@@ -305,31 +310,9 @@ def acknowledge(request: Request, caller: MayAcknowledge, key: str, said: Annota
 def confirm(request: Request, caller: MayConfirm, key: str, said: Annotated[Decision, Body()]) -> JSONResponse:
     """Record a person's decision; what waited for it goes out, or never does."""
     container = container_of(request)
-    who = _named_person(caller)
-    alert = _find(container, caller, key)
+    who = named_person(caller)
+    alert = find_visible(container, caller, key)
     decide = container.engine.confirm if said.decision == "confirmed" else container.engine.reject
     decide(alert.alert_id, who, said.note, container.clock())
     container.access.audit_append(caller.actor, f"alert {said.decision}", alert.identifier, {"note": said.note})
-    return JSONResponse(_detail(container, caller, _find(container, caller, str(alert.alert_id))))
-
-
-@router.get("/rules", summary="Rules in their newest version")
-def list_rules(request: Request, caller: MayReadRules) -> dict[str, Any]:
-    """Give every rule, disabled ones included."""
-    items = [
-        {
-            "code": rule.code,
-            "version": rule.version,
-            "kind": rule.kind,
-            "name_zh": rule.name_zh,
-            "name_en": rule.name_en,
-            "definition": plain(dict(rule.definition)),
-            "source": rule.source,
-            "effective_from": stamp(rule.effective_from),
-            "enabled": rule.enabled,
-            "author": rule.author,
-            "recorded_at": stamp(rule.recorded_at),
-        }
-        for rule in container_of(request).alerts.rules(enabled_only=False)
-    ]
-    return listing(items, None)
+    return JSONResponse(detail_of(container, caller, find_visible(container, caller, str(alert.alert_id))))

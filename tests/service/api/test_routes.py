@@ -28,7 +28,14 @@ PUBLIC = {
     ("POST", "/api/v1/login"),
 }
 ANY_CALLER = {("GET", "/api/v1/me"), ("POST", "/api/v1/logout")}
-WRITES = {Permission.WRITE_OBSERVATIONS, Permission.WRITE_EVENTS, Permission.ACKNOWLEDGE, Permission.CONFIRM}
+WRITES = {
+    Permission.WRITE_OBSERVATIONS,
+    Permission.WRITE_EVENTS,
+    Permission.ACKNOWLEDGE,
+    Permission.CONFIRM,
+    Permission.WRITE_RULES,
+    Permission.HANDLE_CASES,
+}
 
 
 def calls_of(dependant: Any) -> Iterator[Any]:
