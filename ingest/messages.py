@@ -154,8 +154,10 @@ def _prepare(message: Message, registry: Registry, targets: _Targets, now: datet
         if result.is_ignored:
             result.rejects.append(Rejected(0, "rejected_device", f"{result.identity} was rejected by a person", message.payload))
             return result
-        if result.station is None and result.identity is not None:
-            result.rejects.append(Rejected(0, "unknown_device", _unknown(result.identity), message.payload))
+        if result.station is None and _refuse_nobodys(result):
+            return result
+        if device is not None and not _proves_itself(message, device):
+            result.rejects.append(Rejected(0, "password", f"{device.code} carries another password", message.payload))
             return result
         station = result.station or station_code(message.station, where=message.source)
         context = MessageContext(message.source, message.received_at, station, device.attributes if device else {})
@@ -188,6 +190,25 @@ def _prepare(message: Message, registry: Registry, targets: _Targets, now: datet
     if not found.values and not found.rejected and not found.is_sign_of_life:
         result.rejects.append(Rejected(0, "value", "the payload holds no observation", message.payload))
     return result
+
+
+def _refuse_nobodys(result: _Prepared) -> bool:
+    """Refuse a message that neither topic nor register give a station; False when its topic should have."""
+    message = result.message
+    entry = MESSAGE_FORMATS[message.format]
+    if result.identity is not None:
+        result.rejects.append(Rejected(0, "unknown_device", _unknown(result.identity), message.payload))
+    elif entry.identity is not None:
+        found = entry.elements(message.payload, MessageContext(message.source, message.received_at, ""))
+        nameless = Rejected(0, "station", "the frame does not say who sent it", message.payload)
+        result.rejects.extend(found.rejected or [nameless])
+    return bool(result.rejects)
+
+
+def _proves_itself(message: Message, device: Device) -> bool:
+    """Return whether a message carries the password that is registered for its device, where one is."""
+    entry = MESSAGE_FORMATS[message.format]
+    return device.password is None or entry.password is None or entry.password(message.payload) == device.password
 
 
 def _unknown(identity: str) -> str:

@@ -42,10 +42,19 @@ def sniff(raw: bytes, filename: str) -> float:
 
 def identity(raw: bytes) -> str | None:
     """Return the MN of the first sound packet, or None."""
-    for kind, piece in cut(raw, FRAMING, is_final=True):
-        if kind is Piece.FRAME and (device := read_packet(piece).device):
-            return device
-    return None
+    first = _first(raw)
+    return (first.device or None) if first is not None else None
+
+
+def password(raw: bytes) -> str | None:
+    """Return PW of the first sound packet, or None."""
+    first = _first(raw)
+    return None if first is None else first.password
+
+
+def _first(raw: bytes) -> Packet | None:
+    sound = (read_packet(piece) for kind, piece in cut(raw, FRAMING, is_final=True) if kind is Piece.FRAME)
+    return next(sound, None)
 
 
 def message_elements(raw: bytes, context: MessageContext) -> Elements:

@@ -39,10 +39,12 @@ class MessageContext:
 class MessageFormat:
     """How one kind of message is read: `(raw, context) -> Elements`; raises `InputError` when the bytes are not of the kind at all.
 
-    `identity` reads the sender out of the bytes (None = they do not say, or are damaged), where the protocol has such a field.
+    `identity` reads the sender out of the bytes (None = they do not say, or are damaged), where the protocol has such a field,
+    `password` what the sender proves itself with.
     """
 
     name: str
     elements: Callable[[bytes, MessageContext], Elements]
     media_type: str = "application/json"
     identity: Callable[[bytes], str | None] | None = None
+    password: Callable[[bytes], str | None] | None = None

@@ -44,10 +44,19 @@ def sniff(raw: bytes, filename: str) -> float:
 
 def identity(raw: bytes) -> str | None:
     """Return the address of the RTU whose first sound frame this is, or None."""
-    for kind, piece in cut(as_bytes(raw), FRAMING, is_final=True):
-        if kind is Piece.FRAME:
-            return read_frame(piece).station
-    return None
+    first = _first(raw)
+    return None if first is None else first.station
+
+
+def password(raw: bytes) -> str | None:
+    """Return the password of the first sound frame as four hexadecimal digits, or None."""
+    first = _first(raw)
+    return None if first is None else first.password
+
+
+def _first(raw: bytes) -> Frame | None:
+    sound = (read_frame(piece) for kind, piece in cut(as_bytes(raw), FRAMING, is_final=True) if kind is Piece.FRAME)
+    return next(sound, None)
 
 
 def message_elements(raw: bytes, context: MessageContext) -> Elements:

@@ -47,3 +47,16 @@ class IngestMetrics:
     def _tell(self) -> None:
         if self.observer is not None:
             self.observer(self)
+
+
+@dataclass(slots=True)
+class TcpMetrics(IngestMetrics):
+    """What a server of RTUs has seen beside; `connections` are those that are open now."""
+
+    connections: int = 0
+    connections_accepted: int = 0
+    connections_refused: int = 0
+    connections_idle: int = 0
+    frames_damaged: int = 0
+    bytes_skipped: int = 0
+    answers_sent: int = 0

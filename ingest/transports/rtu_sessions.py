@@ -1,0 +1,120 @@
+"""What a server of RTUs does with the frames of one connection: which bytes are one message, and what the device is told once it is stored.
+
+Stateless parsing stays in the formats; here is only what spans frames of one connection: packets of long messages. This file finishes
+with `PROTOCOLS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ingest.formats import hj212_packet, sl651_frame
+from ingest.formats.element_table import load_table
+from ingest.formats.frames import Framing
+
+MOST_HELD_BYTES = 1 << 20
+"""A message in packets that is longer is stored as it is, in its parts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Bytes that are stored as one message, and the answer that its sender gets afterwards (None = none)."""
+
+    payload: bytes
+    answer: bytes | None = None
+
+
+class Session(Protocol):
+    """The frames of one connection."""
+
+    def take(self, frame: bytes) -> Sequence[Delivery]:
+        """Return what a sound frame completes: nothing for a sign of life or a packet whose others are missing."""
+
+    def end(self) -> Sequence[Delivery]:
+        """Return what is held when the connection ends."""
+
+
+@dataclass(slots=True)
+class Sl651Session:
+    """SL 651: reports are confirmed, links kept alive without answer, packets of a long message joined before they are confirmed."""
+
+    _held: dict[tuple[str, int, int], dict[int, bytes]] = field(default_factory=dict)
+
+    def take(self, frame: bytes) -> Sequence[Delivery]:
+        """Return the report that a frame is or completes."""
+        functions = load_table("sl651")["functions"]
+        read = sl651_frame.read_frame(frame)
+        if not read.is_from_station:
+            return [Delivery(frame)]
+        if read.function in functions["idle"]:
+            return []
+        if read.packet is None:
+            return [Delivery(frame, sl651_frame.confirmation(read) if read.function in functions["confirmed"] else None)]
+        return self._packet(frame, read, is_confirmed=read.function in functions["confirmed"])
+
+    def _packet(self, frame: bytes, read: sl651_frame.Frame, *, is_confirmed: bool) -> Sequence[Delivery]:
+        number, count = read.packet or (0, 0)
+        key = (read.station, read.function, count)
+        packets = self._held.setdefault(key, {})
+        packets[number] = frame
+        if sum(map(len, packets.values())) > MOST_HELD_BYTES or not 1 <= number <= count:
+            return [Delivery(b"".join(self._held.pop(key).values()))]
+        if len(packets) < count:
+            return []
+        del self._held[key]
+        first = sl651_frame.read_frame(packets[1])
+        whole = b"".join(packets[number] for number in range(1, count + 1))
+        return [Delivery(whole, sl651_frame.confirmation(read, first=first) if is_confirmed else None)]
+
+    def end(self) -> Sequence[Delivery]:
+        """Return the packets of messages that never became whole: refused as such, and kept."""
+        held = [Delivery(b"".join(packets.values())) for packets in self._held.values()]
+        self._held.clear()
+        return held
+
+
+@dataclass(slots=True)
+class Hj212Session:
+    """HJ 212: data get 9014 and notifications 9013 where Flag asks for it; a later packet without time is stored with the first."""
+
+    _dated: tuple[tuple[str, str, str], bytes] | None = None
+
+    def take(self, frame: bytes) -> Sequence[Delivery]:
+        """Return the packet, with the one before it that holds its time where it has none."""
+        packet = hj212_packet.read_packet(frame)
+        key = (packet.device, packet.request, packet.command)
+        payload = frame
+        if packet.fields.get("DataTime"):
+            self._dated = (key, frame)
+        elif packet.parts > 1 and self._dated is not None and self._dated[0] == key:
+            payload = self._dated[1] + frame
+        return [Delivery(payload, self._answer(packet))]
+
+    def _answer(self, packet: hj212_packet.Packet) -> bytes | None:
+        answers = load_table("hj212")["answers"]
+        if not packet.wants_answer:
+            return None
+        if packet.command in answers["data"]:
+            return hj212_packet.answer(packet, "9014")
+        return hj212_packet.answer(packet, "9013") if packet.command in answers["notification"] else None
+
+    def end(self) -> Sequence[Delivery]:
+        """Return nothing: every packet was stored when it came."""
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class RtuProtocol:
+    """How a protocol is framed and what its connections remember."""
+
+    framing: Framing
+    session: Callable[[], Session]
+
+
+PROTOCOLS: Mapping[str, RtuProtocol] = {
+    "sl651": RtuProtocol(sl651_frame.FRAMING, Sl651Session),
+    "hj212": RtuProtocol(hj212_packet.FRAMING, Hj212Session),
+}
+"""By the name of the message format."""

@@ -1,0 +1,450 @@
+"""TCP: RTUs that connect, send frames and wait for the confirmation, which they get after the commit.
+
+One thread serves all connections, another commits what they sent, together. While the database is out of reach nothing is confirmed:
+the devices keep their frames and send them again, and the pipeline recognises what it has. A peer that sends too much is read more
+slowly, not cut off; one that sends nothing sound is. This file finishes with `TcpIngest`.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import re
+import selectors
+import socket
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from domain.errors import ConfigurationError, GroundWatchError, UnavailableError
+from ingest.formats.frames import Piece, cut
+from ingest.messages import Message
+from ingest.pipeline import Pipeline
+from ingest.report import MessageReceipt
+from ingest.transports.metrics import TcpMetrics
+from ingest.transports.rtu_sessions import PROTOCOLS, Delivery, RtuProtocol, Session
+
+LOG = logging.getLogger(__name__)
+_SOURCE = re.compile(r"tcp://[^/]+/(?P<format>[a-z0-9_]+)")
+_POLL_S = 0.2
+_RECEIVE_BYTES = 16_384
+_BACKLOG = 128
+_FIRST_RETRY_S, _LAST_RETRY_S = 0.2, 5.0
+UNANSWERED = frozenset({"rejected_device", "password"})
+"""Codes of refusal after which a device is not confirmed: it is not ours, or somebody pretends to be it."""
+
+
+def message_of_source(source: str, payload: bytes, received_at: datetime) -> Message | None:
+    """Return the message that a stored payload of a TCP connection was; None for other sources.
+
+    Examples
+    --------
+    >>> from datetime import UTC
+    >>> message_of_source("tcp://10.0.0.7/sl651", b"", datetime(2026, 1, 1, tzinfo=UTC)).format
+    'sl651'
+    """
+    match = _SOURCE.fullmatch(source)
+    if match is None or match["format"] not in PROTOCOLS:
+        return None
+    return Message("", payload, received_at, source, format=match["format"])
+
+
+@dataclass(frozen=True, slots=True)
+class TcpSettings:
+    """Where to listen and how much to take.
+
+    Attributes
+    ----------
+    listen
+        Host and port by protocol (`sl651`, `hj212`); port 0 takes a free one.
+    max_connections, max_connections_per_address
+        More are closed at once; many RTUs may stand behind one address of their mobile network.
+    idle_s
+        A connection that sends nothing for so long is closed.
+    first_frame_s
+        So is one that has sent no sound frame so long after it was made.
+    frames_per_minute
+        Frames of one address; beyond it the address is read more slowly.
+    max_damaged, max_noise_bytes
+        A connection with more damaged frames, or more bytes between frames, is closed.
+    max_unanswered
+        Frames of one connection that wait for their commit; beyond it the connection is not read.
+    max_waiting
+        Frames of all connections that wait; beyond it none is read.
+    max_batch, max_wait_s
+        A commit takes at most this many messages, or what arrives within this time of the first one.
+    """
+
+    listen: Mapping[str, tuple[str, int]]
+    max_connections: int = 1000
+    max_connections_per_address: int = 200
+    idle_s: float = 900.0
+    first_frame_s: float = 120.0
+    frames_per_minute: float = 600.0
+    max_damaged: int = 20
+    max_noise_bytes: int = 65_536
+    max_unanswered: int = 16
+    max_waiting: int = 20_000
+    max_batch: int = 1000
+    max_wait_s: float = 0.05
+
+
+@dataclass(slots=True)
+class _Allowance:
+    """Frames that an address may still send now; it fills again with time."""
+
+    per_s: float
+    most: float
+    left: float
+    at_s: float
+
+    def pause_s(self, now_s: float) -> float:
+        """Return how long to wait until there is room for another frame."""
+        self.left = min(self.most, self.left + (now_s - self.at_s) * self.per_s)
+        self.at_s = now_s
+        return 0.0 if self.left > 0 else -self.left / self.per_s + 1.0 / self.per_s
+
+
+@dataclass(slots=True, eq=False)
+class _Connection:
+    """One peer."""
+
+    socket: socket.socket
+    peer: str
+    name: str
+    protocol: RtuProtocol
+    session: Session
+    opened_s: float
+    heard_s: float
+    received: bytes = b""
+    outgoing: bytearray = field(default_factory=bytearray)
+    unanswered: int = 0
+    damaged: int = 0
+    noise: int = 0
+    paused_until_s: float = 0.0
+    has_sent_a_frame: bool = False
+    is_closed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    connection: _Connection
+    message: Message
+    answer: bytes | None
+    received_s: float
+
+
+class TcpIngest:
+    """Listens for RTUs and commits what they send.
+
+    Parameters
+    ----------
+    settings
+        Addresses and limits.
+    pipeline
+        Where messages go.
+    clock
+        Returns the present time (aware).
+    metrics
+        Counters to keep; made when not given.
+
+    Raises
+    ------
+    ConfigurationError
+        An address cannot be listened on.
+    """
+
+    def __init__(
+        self, settings: TcpSettings, pipeline: Pipeline, clock: Callable[[], datetime], metrics: TcpMetrics | None = None
+    ) -> None:
+        self.settings, self.pipeline, self.clock = settings, pipeline, clock
+        self.metrics = metrics or TcpMetrics()
+        self._selector = selectors.DefaultSelector()
+        self._waiting: queue.Queue[_Waiting] = queue.Queue()
+        self._done: deque[tuple[_Connection, bytes | None, bool]] = deque()
+        self._connections: set[_Connection] = set()
+        self._allowances: dict[str, _Allowance] = {}
+        self._wake_in, self._wake_out = socket.socketpair()
+        for end in (self._wake_in, self._wake_out):
+            end.setblocking(False)
+        self._selector.register(self._wake_out, selectors.EVENT_READ, None)
+        self.addresses: dict[str, tuple[str, int]] = {}
+        self._listeners: list[socket.socket] = []
+        try:
+            for name, address in settings.listen.items():
+                self._listen(name, address)
+        except ConfigurationError:
+            self._close_all()
+            raise
+
+    def _listen(self, name: str, address: tuple[str, int]) -> None:
+        if name not in PROTOCOLS:
+            raise ConfigurationError(f"{name!r} is no protocol of RTUs.", remedy=f"use one of {', '.join(PROTOCOLS)}")
+        listener: socket.socket | None = None
+        try:
+            family = socket.getaddrinfo(*address, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+            listener = socket.create_server(address, family=family, backlog=_BACKLOG)
+        except OSError as fault:
+            raise ConfigurationError(
+                f"{address[0]}:{address[1]} cannot be listened on: {fault.strerror or fault}.",
+                where=f"GROUNDWATCH_{name.upper()}_LISTEN",
+                remedy="end what uses it, or choose another port",
+            ) from fault
+        listener.setblocking(False)
+        self._selector.register(listener, selectors.EVENT_READ, name)
+        self._listeners.append(listener)
+        self.addresses[name] = listener.getsockname()[:2]
+
+    def run(self, stop: threading.Event) -> None:
+        """Serve until `stop` is set; what is not committed then is not confirmed, and comes again."""
+        committer = threading.Thread(target=self._commit_until, args=(stop,), name="tcp commits", daemon=True)
+        committer.start()
+        LOG.info("listening for RTUs: %s", ", ".join(f"{name} on {host}:{port}" for name, (host, port) in self.addresses.items()))
+        try:
+            while not stop.is_set():
+                self._serve_once()
+        finally:
+            committer.join(_LAST_RETRY_S)
+            self._answer_all()
+            self._close_all()
+
+    def _serve_once(self) -> None:
+        for key, events in self._selector.select(_POLL_S):
+            if key.data is None:
+                self._drain_wakes()
+            elif isinstance(key.data, str):
+                self._accept(key.fileobj, key.data)  # type: ignore[arg-type]
+            else:
+                self._serve(key.data, events)
+        self._answer_all()
+        now_s = time.monotonic()
+        for connection in list(self._connections):
+            self._look_after(connection, now_s)
+        self.metrics.put(queued=self._waiting.qsize(), connections=len(self._connections))
+
+    # -- connections ------------------------------------------------------------------------------------------------------
+
+    def _accept(self, listener: socket.socket, name: str) -> None:
+        try:
+            peer_socket, address = listener.accept()
+        except OSError:
+            return
+        peer = str(address[0])
+        counts = Counter(connection.peer for connection in self._connections)
+        if len(self._connections) >= self.settings.max_connections or counts[peer] >= self.settings.max_connections_per_address:
+            peer_socket.close()
+            self.metrics.add(connections_refused=1)
+            LOG.warning("a connection from %s is refused: too many are open", peer)
+            return
+        peer_socket.setblocking(False)
+        peer_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peer_socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        now_s = time.monotonic()
+        protocol = PROTOCOLS[name]
+        connection = _Connection(peer_socket, peer, name, protocol, protocol.session(), now_s, now_s)
+        self._connections.add(connection)
+        self._selector.register(peer_socket, selectors.EVENT_READ, connection)
+        self.metrics.add(connections_accepted=1)
+
+    def _serve(self, connection: _Connection, events: int) -> None:
+        if events & selectors.EVENT_WRITE:
+            self._send(connection)
+        if events & selectors.EVENT_READ and not connection.is_closed:
+            self._receive(connection)
+
+    def _receive(self, connection: _Connection) -> None:
+        try:
+            arrived = connection.socket.recv(_RECEIVE_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            arrived = b""
+        if not arrived:
+            self._close(connection)
+            return
+        connection.heard_s = time.monotonic()
+        self._take(connection, connection.received + arrived, is_final=False)
+        if connection.damaged > self.settings.max_damaged or connection.noise > self.settings.max_noise_bytes:
+            LOG.warning("the connection of %s sends no sound frames and is closed", connection.peer)
+            self._close(connection)
+
+    def _take(self, connection: _Connection, received: bytes, *, is_final: bool) -> None:
+        rest = b""
+        for kind, piece in cut(received, connection.protocol.framing, is_final=is_final):
+            if kind is Piece.FRAME:
+                connection.has_sent_a_frame = True
+                connection.noise = 0
+                self._spend(connection)
+                for delivery in connection.session.take(piece):
+                    self._enqueue(connection, delivery)
+            elif kind is Piece.DAMAGED:
+                connection.damaged += 1
+                self.metrics.add(frames_damaged=1)
+                self._spend(connection)
+                self._enqueue(connection, Delivery(piece))
+            elif kind is Piece.NOISE:
+                connection.noise += len(piece)
+                self.metrics.add(bytes_skipped=len(piece))
+            else:
+                rest = piece
+        connection.received = rest
+
+    def _spend(self, connection: _Connection) -> None:
+        """Count one frame of an address, and read it later where it has sent too many."""
+        now_s, per_s = time.monotonic(), self.settings.frames_per_minute / 60
+        allowance = self._allowances.setdefault(
+            connection.peer, _Allowance(per_s, self.settings.frames_per_minute, self.settings.frames_per_minute, now_s)
+        )
+        allowance.left -= 1
+        pause_s = allowance.pause_s(now_s)
+        if pause_s > 0:
+            connection.paused_until_s = max(connection.paused_until_s, now_s + pause_s)
+
+    def _enqueue(self, connection: _Connection, delivery: Delivery) -> None:
+        self.metrics.add(messages_received=1)
+        connection.unanswered += 1
+        source = f"tcp://{connection.peer}/{connection.name}"
+        message = Message("", delivery.payload, self.clock(), source, format=connection.name)
+        self._waiting.put(_Waiting(connection, message, delivery.answer, time.monotonic()))
+
+    def _look_after(self, connection: _Connection, now_s: float) -> None:
+        """Close what is idle, and read again what was paused."""
+        settings = self.settings
+        is_late = not connection.has_sent_a_frame and now_s - connection.opened_s > settings.first_frame_s
+        if is_late or (now_s - connection.heard_s > settings.idle_s and not connection.unanswered):
+            self.metrics.add(connections_idle=1)
+            self._close(connection)
+            return
+        has_room = connection.unanswered < settings.max_unanswered and self._waiting.qsize() < settings.max_waiting
+        may_read = has_room and now_s >= connection.paused_until_s
+        wanted = (selectors.EVENT_READ if may_read else 0) | (selectors.EVENT_WRITE if connection.outgoing else 0)
+        self._want(connection, wanted)
+
+    def _want(self, connection: _Connection, events: int) -> None:
+        registered = self._selector.get_map().get(connection.socket)
+        if registered is None and events:
+            self._selector.register(connection.socket, events, connection)
+        elif registered is not None and not events:
+            self._selector.unregister(connection.socket)
+        elif registered is not None and registered.events != events:
+            self._selector.modify(connection.socket, events, connection)
+
+    def _send(self, connection: _Connection) -> None:
+        try:
+            sent = connection.socket.send(connection.outgoing)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._close(connection)
+            return
+        del connection.outgoing[:sent]
+
+    def _close(self, connection: _Connection) -> None:
+        """Close a connection; what it left incomplete is kept as damaged."""
+        if connection.is_closed:
+            return
+        connection.is_closed = True
+        self._connections.discard(connection)
+        self._take(connection, connection.received, is_final=True)
+        for delivery in connection.session.end():
+            self._enqueue(connection, delivery)
+        self._want(connection, 0)
+        connection.socket.close()
+        if not any(other.peer == connection.peer for other in self._connections):
+            self._forget_allowance(connection.peer)
+
+    def _forget_allowance(self, peer: str) -> None:
+        """Forget an address that has room again; one that has not keeps its debt when it connects anew."""
+        allowance = self._allowances.get(peer)
+        if allowance is not None and (allowance.pause_s(time.monotonic()) == 0 or len(self._allowances) > 10_000):
+            del self._allowances[peer]
+
+    def _close_all(self) -> None:
+        for connection in list(self._connections):
+            connection.is_closed = True  # what it left incomplete was not confirmed and comes again
+            connection.socket.close()
+        self._connections.clear()
+        for listener in (*self._listeners, self._wake_in, self._wake_out):
+            listener.close()
+        self._selector.close()
+
+    # -- commits ------------------------------------------------------------------------------------------------------------
+
+    def _commit_until(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            batch = self._drain()
+            if not batch:
+                continue
+            receipts = self._commit([item.message for item in batch], stop)
+            if receipts is None:
+                return
+            self._count(receipts, batch)
+            for item, receipt in zip(batch, receipts, strict=True):
+                codes = {reject.code for reject in receipt.rejects}
+                self._done.append((item.connection, None if codes & UNANSWERED else item.answer, "rejected_device" in codes))
+            self._wake()
+
+    def _drain(self) -> list[_Waiting]:
+        try:
+            batch = [self._waiting.get(timeout=_POLL_S)]
+        except queue.Empty:
+            return []
+        deadline = time.monotonic() + self.settings.max_wait_s
+        while len(batch) < self.settings.max_batch:
+            try:
+                batch.append(self._waiting.get(timeout=max(0.0, deadline - time.monotonic())))
+            except queue.Empty:
+                break
+        return batch
+
+    def _commit(self, messages: Sequence[Message], stop: threading.Event) -> list[MessageReceipt] | None:
+        """Commit, again and again while the database is out of reach; None when stopped."""
+        delay = _FIRST_RETRY_S
+        while not stop.is_set():
+            try:
+                return self.pipeline.ingest_messages(messages, self.clock(), source_kind="tcp")
+            except UnavailableError as fault:
+                LOG.warning("the database is out of reach (%s); %d frames are not confirmed", fault, len(messages))
+            except GroundWatchError:
+                LOG.exception("%d frames cannot be committed and are not confirmed", len(messages))
+            self.metrics.add(commits_retried=1)
+            stop.wait(delay)
+            delay = min(delay * 2, _LAST_RETRY_S)
+        return None
+
+    def _count(self, receipts: Sequence[MessageReceipt], batch: Sequence[_Waiting]) -> None:
+        quarantined = sum(receipt.is_quarantined for receipt in receipts)
+        self.metrics.add(
+            messages_committed=len(receipts) - quarantined,
+            messages_quarantined=quarantined,
+            observations_sent=sum(receipt.observations for receipt in receipts),
+            batches=1,
+        )
+        self.metrics.put(lag_s=time.monotonic() - min(item.received_s for item in batch))
+
+    def _wake(self) -> None:
+        with suppress(BlockingIOError, OSError):
+            self._wake_in.send(b"\0")
+
+    def _drain_wakes(self) -> None:
+        with suppress(BlockingIOError, OSError):
+            while self._wake_out.recv(4096):
+                pass
+
+    def _answer_all(self) -> None:
+        """Send the confirmations of what was committed."""
+        while self._done:
+            connection, answer, is_rejected = self._done.popleft()
+            connection.unanswered -= 1
+            if connection.is_closed:
+                continue
+            if is_rejected:
+                self._close(connection)
+            elif answer is not None:
+                connection.outgoing += answer
+                self.metrics.add(answers_sent=1)
+                self._send(connection)
