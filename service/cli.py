@@ -75,6 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_files(commands)
     _add_analysis(commands)
     _add_insar(commands)
+    _add_quality(commands)
     _add_registers(commands)
     _add_alerts(commands)
     _add_handling(commands)
@@ -256,6 +257,28 @@ def _add_handling(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     target = "service.commands.cases:receiver"
     _command(receivers, "list", target, "list receivers and what waits for them", machine=True)
     _command(receivers, "test", target, "send a test message", machine=True).add_argument("code")
+
+
+def _add_quality(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    quality = commands.add_parser("quality", help="flags of quality control: override, withdraw, list, run")
+    actions = quality.add_subparsers(dest="action", required=True)
+    add = _command(
+        actions, "override", "service.commands.quality:add", "set the quality of observations, with name and reason", machine=True
+    )
+    add.add_argument("datastream")
+    add.add_argument("--from", dest="start", required=True, help="inclusive, with offset")
+    add.add_argument("--to", dest="end", help="exclusive, with offset; without it the one observation at --from")
+    add.add_argument("--quality", required=True, choices=("good", "unknown", "suspect", "fail"))
+    add.add_argument("--reason", required=True)
+    add.add_argument("--by", required=True, metavar="NAME", help="who says so")
+    back = _command(actions, "withdraw", "service.commands.quality:take_back", "take an override back", machine=True)
+    back.add_argument("id", type=int)
+    back.add_argument("--by", required=True, metavar="NAME")
+    show = _command(actions, "list", "service.commands.quality:show", "list overrides, oldest first", machine=True)
+    show.add_argument("datastream", nargs="?")
+    show.add_argument("--withdrawn", action="store_true", help="also those taken back")
+    again = _command(actions, "run", "service.commands.quality:run", "run the tests again over what is stored", machine=True)
+    again.add_argument("datastream", nargs="*", help="codes; none = all")
 
 
 def _add_registers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

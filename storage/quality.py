@@ -76,6 +76,23 @@ class OverrideRow:
     ledger_seq: int
 
 
+@dataclass(frozen=True, slots=True)
+class HealthRow:
+    """One datastream of a station over a window: what came, what of it is usable, and the newest value."""
+
+    datastream_id: int
+    datastream: str
+    station: str
+    property_code: str
+    interval_s: float | None
+    first_time: datetime | None
+    last_time: datetime | None
+    last_received_at: datetime | None
+    last_result: float | None
+    n: int
+    n_good: int
+
+
 class QualityRepository:
     """Reads windows, writes flags, keeps overrides."""
 
@@ -205,6 +222,22 @@ class QualityRepository:
         """Return how many observations since `start` carry each reason, the most frequent first."""
         with self._database.transaction() as connection:
             return dict(connection.execute(SQL.reason_counts, {"ids": list(datastream_ids), "start": start}).fetchall())
+
+    def health_rows(self, start: datetime, now: datetime, stations: Sequence[str] | None = None) -> list[HealthRow]:
+        """Return what came of every datastream in [start, now), by station and code; None = of every station."""
+        parameters = {"start": start, "now": now, "stations": None if stations is None else list(stations)}
+        with self._database.transaction() as connection, connection.cursor(row_factory=class_row(HealthRow)) as cursor:
+            return cursor.execute(SQL.health_rows, parameters).fetchall()
+
+    def receipts(
+        self, datastream_ids: Sequence[int], start: datetime, now: datetime, limit: int = 5000
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return device times and times of receipt of the newest observations that devices sent since `start`, in seconds, ascending."""
+        parameters = {"ids": list(datastream_ids), "start": start, "now": now, "limit": limit}
+        with self._database.transaction() as connection:
+            rows = connection.execute(SQL.receipts, parameters).fetchall()
+        made = np.array([row[0].timestamp() for row in reversed(rows)], dtype=np.float64)
+        return made, np.array([row[1].timestamp() for row in reversed(rows)], dtype=np.float64)
 
 
 def _differs(window: FlagWindow, flags: NewFlags) -> npt.NDArray[np.bool_]:

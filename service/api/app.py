@@ -30,6 +30,7 @@ from service.api.routers import (
     observations,
     oversight,
     pages,
+    quality,
     receivers,
     rules,
     session,
@@ -43,6 +44,7 @@ DESCRIPTION = (
     "what is not known is null, never 0. Lists are {items, next}. Errors are RFC 9457 problem details."
 )
 _ROUTERS = (
+    quality,
     node,
     session,
     stations,

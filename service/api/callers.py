@@ -151,6 +151,7 @@ MayWriteObservations = Annotated[Caller, Depends(Require(Permission.WRITE_OBSERV
 MayWriteEvents = Annotated[Caller, Depends(Require(Permission.WRITE_EVENTS))]
 MayAcknowledge = Annotated[Caller, Depends(Require(Permission.ACKNOWLEDGE))]
 MayWriteRules = Annotated[Caller, Depends(Require(Permission.WRITE_RULES))]
+MayOverrideQuality = Annotated[Caller, Depends(Require(Permission.OVERRIDE_QUALITY))]
 MayConfirm = Annotated[Caller, Depends(Require(Permission.CONFIRM))]
 MayReadCases = Annotated[Caller, Depends(Require(Permission.READ_CASES))]
 MayHandleCases = Annotated[Caller, Depends(Require(Permission.HANDLE_CASES))]

@@ -35,6 +35,7 @@ class Permission(StrEnum):
     WRITE_EVENTS = "write_events"
     ACKNOWLEDGE = "acknowledge"
     CONFIRM = "confirm"
+    OVERRIDE_QUALITY = "override_quality"
     WRITE_RULES = "write_rules"
     READ_CASES = "read_cases"
     HANDLE_CASES = "handle_cases"

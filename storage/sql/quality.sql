@@ -90,3 +90,26 @@ SELECT id FROM datastream WHERE lower(attributes ->> 'barometer') = lower(%s) AN
 -- name: reason_counts
 SELECT reason, count(*) FROM observation, unnest(quality_reasons) AS reason
 WHERE datastream_id = ANY (%(ids)s) AND phenomenon_time >= %(start)s GROUP BY reason ORDER BY count(*) DESC, reason;
+
+-- name: health_rows
+-- Each datastream's newest observation, and how many came and are usable in the window.
+SELECT stream.id AS datastream_id, stream.code AS datastream, station.code AS station, property.code AS property_code, stream.interval_s,
+       status.first_time, status.last_time, status.last_received_at, status.last_result, coalesce(counted.n, 0) AS n,
+       coalesce(counted.n_good, 0) AS n_good
+FROM datastream AS stream
+JOIN station ON station.id = stream.station_id
+JOIN observed_property AS property ON property.id = stream.property_id
+LEFT JOIN datastream_status AS status ON status.datastream_id = stream.id
+LEFT JOIN LATERAL (
+    SELECT count(*) AS n, count(*) FILTER (WHERE quality IN (1, 2)) AS n_good FROM observation
+    WHERE observation.datastream_id = stream.id AND phenomenon_time >= %(start)s AND phenomenon_time < %(now)s) AS counted ON true
+WHERE NOT stream.derived AND (%(stations)s::text[] IS NULL OR station.code = ANY (%(stations)s))
+ORDER BY station.code, stream.code;
+
+-- name: receipts
+-- When the newest observations were made and when they were received: by device or by message, not by file.
+SELECT observation.phenomenon_time, observation.received_at
+FROM observation JOIN ingest_batch AS batch ON batch.id = observation.batch_id
+WHERE datastream_id = ANY (%(ids)s) AND phenomenon_time >= %(start)s AND phenomenon_time < %(now)s + interval '1 day'
+  AND batch.source_kind IN ('mqtt', 'http', 'tcp')
+ORDER BY phenomenon_time DESC LIMIT %(limit)s;

@@ -29,6 +29,7 @@ PUBLIC = {
 }
 ANY_CALLER = {("GET", "/api/v1/me"), ("POST", "/api/v1/logout")}
 WRITES = {
+    Permission.OVERRIDE_QUALITY,
     Permission.WRITE_OBSERVATIONS,
     Permission.WRITE_EVENTS,
     Permission.ACKNOWLEDGE,
