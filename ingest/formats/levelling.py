@@ -7,6 +7,7 @@ midnight after its last day. References: GB/T 12897-2006, DZ/T 0283-2015. This f
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ from domain.errors import FormatError, InputError, UnitError
 from domain.model import StationKind, station_code
 from domain.observation import ParsedPayload, Rejected, SourceStream, columns
 from domain.quality import Quality
-from domain.units import canonical, convert_spread, parse_unit
+from domain.units import canonical, convert, convert_spread, parse_unit
 from ingest.formats.decoding import head, is_number
 from ingest.formats.format import ImportContext, require_zone
 from ingest.formats.header import fold
@@ -37,6 +38,8 @@ _ROLES: Mapping[str, tuple[str, ...]] = {
     "period": ("本期沉降量", "本次沉降量", "本期沉降", "本次沉降"),
     "date": ("观测日期", "观测时间", "测量日期", "施测日期", "日期", "date"),
     "sigma": ("中误差", "高程中误差", "点位中误差", "sigma"),
+    "per_km": ("每公里中误差", "每千米中误差", "每公里高差中误差", "每千米高差中误差", "每公里偶然中误差", "每千米偶然中误差"),
+    "distance": ("距起算点距离", "距起点距离", "累计距离", "路线长度", "水准路线长度", "距离", "distance"),
     "datum": ("高程基准", "高程系统", "高程系", "基准", "datum"),
     "class": ("等级", "水准等级", "class"),
     "region": ("行政区划代码", "行政区代码", "region"),
@@ -64,7 +67,8 @@ _DATUMS: Mapping[str, str] = {
     "吴淞高程": "CN-WUSONG",
     "吴淞": "CN-WUSONG",
 }
-_SUFFIX = re.compile(r"^(?P<name>.*?)[(\[/](?P<unit>mm|cm|m|毫米|厘米|米)[)\]]?$", re.IGNORECASE)
+_SUFFIX = re.compile(r"^(?P<name>.*?)[(\[/](?P<unit>mm|cm|km|m|毫米|厘米|公里|千米|米)[)\]]?$", re.IGNORECASE)
+_KILOMETRES = {"公里": "km", "千米": "km"}
 _DATE = re.compile(r"(?:(?P<y>\d{4})[-/.年])?(?P<m>\d{1,2})[-/.月](?P<d>\d{1,2})日?")
 _COMPACT_DATE = re.compile(r"(?<!\d)(\d{4})(\d{2})(\d{2})(?!\d)")
 _RANGE_MARK = re.compile(r"\s*(?:~|～|至|到|—+|–|―|--| - |\bto\b)\s*")
@@ -146,7 +150,7 @@ def _find_header(rows: Sequence[Sequence[str]]) -> _Header | None:
 def _split_unit(text: str) -> tuple[str, str | None]:
     name = fold(text)
     match = _SUFFIX.match(name)
-    return (match["name"], canonical(match["unit"])) if match else (name, None)
+    return (match["name"], _KILOMETRES.get(match["unit"]) or canonical(match["unit"])) if match else (name, None)
 
 
 def _preamble(rows: Sequence[Sequence[str]]) -> dict[str, str]:
@@ -211,6 +215,7 @@ class _RowReader:
         self.line: list[int] = []
         self.rejected: list[Rejected] = []
         self.sigma_unknown_unit = False
+        self.sigma_from_distance = False
 
     def cell(self, row: Sequence[str], role: str) -> str:
         column = self.header.columns.get(role)
@@ -223,7 +228,7 @@ class _RowReader:
         mark = self.cell(row, "code") or self.cell(row, "name")
         text = self.cell(row, self.role)
         filled = sum(1 for cell in row if cell.strip())
-        if not is_number(text) and (not mark or filled == 1):
+        if not is_number(text) and (not mark or filled == 1 or mark.endswith((":", "："))):
             return  # a remark or signature below the table
         fault = self._append(number, row, mark, text)
         if fault is not None:
@@ -262,19 +267,34 @@ class _RowReader:
         return self.datums.get(folded) or (text.strip() if re.fullmatch(r"[A-Z]{2}-[A-Z0-9]+", text.strip()) else None)
 
     def _sigma(self, row: Sequence[str]) -> float:
-        text = self.cell(row, "sigma")
+        stated = self._length(row, "sigma")
+        if stated is None and (per_km := self._length(row, "per_km")) is not None:
+            stated = self._accumulated(per_km, row)
+        return math.nan if stated is None else stated
+
+    def _length(self, row: Sequence[str], role: str) -> float | None:
+        """Return a mean error in the unit of the heights; None where it is empty, or its or their unit is not known."""
+        text = self.cell(row, role)
         if not is_number(text) or float(text) < 0:
-            return float("nan")
-        stated = self.header.units.get("sigma")
+            return None
+        stated = self.header.units.get(role)
         unit = self.unit or self.context.unit
         if stated is None or unit is None:
             self.sigma_unknown_unit = True
-            return float("nan")
+            return None
         try:
             parse_unit(unit)
             return float(convert_spread(float(text), stated, unit))
         except UnitError:
-            return float("nan")
+            return None
+
+    def _accumulated(self, per_km: float, row: Sequence[str]) -> float | None:
+        """Return the mean error that levelling of the stated distance gathers: it grows with the root of the distance in km."""
+        text, unit = self.cell(row, "distance"), self.header.units.get("distance")
+        if unit is None or not is_number(text) or float(text) < 0:
+            return None
+        self.sigma_from_distance = True
+        return per_km * math.sqrt(convert(float(text), unit, "km"))
 
     def _stream(self, station: str, datum: str | None, row: Sequence[str]) -> int:
         key = (station, datum)
@@ -284,6 +304,8 @@ class _RowReader:
             place = self.profile.station if self.profile else None
             region = self.cell(row, "region")
             attributes: dict[str, Any] = {"levelling_class": self.cell(row, "class")} if self.cell(row, "class") else {}
+            if self.cell(row, "distance") and "distance" in self.header.units:
+                attributes["levelling_distance"] = f"{self.cell(row, 'distance')} {self.header.units['distance']}"
             is_height = self.role == "height"
             self.described.append(
                 SourceStream(
@@ -314,6 +336,8 @@ class _RowReader:
             notes["columns_not_stored"] = [f"{name}: follows from the heights" for name in derived]
         elif "period" in self.header.columns:
             notes["columns_not_stored"] = ["本期沉降量: follows from 累计沉降量"]
+        if self.sigma_from_distance:
+            notes["sigma_from_distance"] = "中误差 follows from the mean error of one kilometre and the distance: m·√L"
         if self.sigma_unknown_unit:
             notes["sigma"] = "中误差 has no unit in its header and was left out; write 中误差(mm)"
         return ParsedPayload(tuple(self.described), built, tuple(self.rejected), notes)
