@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from domain.errors import GroundWatchError
-from ingest.transports.metrics import IngestMetrics
+from ingest.transports.metrics import IngestMetrics, TcpMetrics
 from storage.heartbeats import Process
 
 LOG = logging.getLogger("groundwatch.heartbeat")
@@ -24,6 +24,21 @@ EVERY_S = 5.0
 LOOK_S = 0.5
 FAREWELL_S = 3.0
 FAULT_COUNTS_S = 30.0
+
+TCP_COUNTERS = (
+    "connections",
+    "connections_accepted",
+    "connections_refused",
+    "connections_idle",
+    "messages_received",
+    "messages_committed",
+    "messages_quarantined",
+    "frames_damaged",
+    "bytes_skipped",
+    "answers_sent",
+    "queued",
+)
+"""What is told of the server of RTUs, each under its name with `tcp_` before it."""
 
 Detail = Mapping[str, Any]
 
@@ -114,18 +129,20 @@ class IngestState:
 
     Parameters
     ----------
-    mqtt, inbox
-        The counters, kept by the transports.
+    mqtt, inbox, tcp
+        The counters, kept by the transports; `tcp` None where nobody listens for RTUs.
     """
 
-    def __init__(self, mqtt: IngestMetrics, inbox: IngestMetrics) -> None:
-        self.mqtt, self.inbox = mqtt, inbox
+    def __init__(self, mqtt: IngestMetrics, inbox: IngestMetrics, tcp: TcpMetrics | None = None) -> None:
+        self.mqtt, self.inbox, self.tcp = mqtt, inbox, tcp
         self._seen = (0, 0)
         self._is_retrying = False
 
     def detail(self) -> dict[str, Any]:
         """Return counters and state; commits are being retried from the first failure until one succeeds."""
-        retried, batches = self.mqtt.commits_retried, self.mqtt.batches
+        transports = [self.mqtt] if self.tcp is None else [self.mqtt, self.tcp]
+        retried = sum(transport.commits_retried for transport in transports)
+        batches = sum(transport.batches for transport in transports)
         if batches > self._seen[1]:
             self._is_retrying = False
         elif retried > self._seen[0]:
@@ -145,6 +162,7 @@ class IngestState:
             "reconnects": self.mqtt.reconnects,
             "files_imported": self.inbox.files_imported,
             "files_rejected": self.inbox.files_rejected,
+            **({} if self.tcp is None else {f"tcp_{name}": getattr(self.tcp, name) for name in TCP_COUNTERS}),
         }
 
 

@@ -1,4 +1,4 @@
-"""The ingest process: devices over MQTT and files from the inbox folder, each in a thread of its own.
+"""The ingest process: devices over MQTT and, where configured, over TCP, and files from the inbox folder, each in threads of its own.
 
 This file finishes with `run_ingest`.
 """
@@ -9,9 +9,11 @@ import logging
 import threading
 from collections.abc import Callable
 
+from domain.errors import ConfigurationError
 from ingest.transports.inbox import Inbox, InboxSettings
-from ingest.transports.metrics import IngestMetrics
+from ingest.transports.metrics import IngestMetrics, TcpMetrics
 from ingest.transports.mqtt import MqttIngest, MqttSettings
+from ingest.transports.tcp import TcpIngest, TcpSettings
 from service.bootstrap import Container
 from service.heartbeats import Heartbeat, IngestState, this_process
 from service.settings import Settings
@@ -33,15 +35,49 @@ def mqtt_settings(settings: Settings, url: str) -> MqttSettings:
     )
 
 
+def tcp_settings(settings: Settings) -> TcpSettings | None:
+    """Return what the server of RTUs needs of the settings; None where no protocol is to be listened for.
+
+    Raises
+    ------
+    ConfigurationError
+        An address is not host:port.
+    """
+    wanted = {"sl651": settings.sl651_listen, "hj212": settings.hj212_listen}
+    listen = {name: _host_and_port(name, text) for name, text in wanted.items() if text}
+    if not listen:
+        return None
+    return TcpSettings(
+        listen,
+        max_connections=settings.rtu_max_connections,
+        max_connections_per_address=settings.rtu_max_connections,
+        idle_s=settings.rtu_idle_s,
+        frames_per_minute=settings.rtu_frames_per_minute,
+    )
+
+
+def _host_and_port(name: str, text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
+        raise ConfigurationError(
+            f"{text!r} is no address.", where=f"GROUNDWATCH_{name.upper()}_LISTEN", remedy="write host:port, e.g. 0.0.0.0:5651"
+        )
+    return host.strip("[]"), int(port)
+
+
 def run_ingest(container: Container, stop: threading.Event) -> None:
-    """Run both transports until `stop` is set, or until one of them fails for good; then nothing half-taken is left behind."""
+    """Run every transport until `stop` is set, or until one of them fails for good; then nothing half-taken is left behind."""
     settings = container.settings
     folder = settings.inbox or settings.home / "inbox"
-    state = IngestState(IngestMetrics(), IngestMetrics())
+    listening = tcp_settings(settings)
+    state = IngestState(IngestMetrics(), IngestMetrics(), TcpMetrics() if listening else None)
     mqtt = MqttIngest(mqtt_settings(settings, container.mqtt_url), container.pipeline, container.clock, state.mqtt)
     inbox = Inbox(
         InboxSettings(folder), container.pipeline, container.clock, metrics=state.inbox, profiles=settings.home / "profiles"
     )
+    runs = {"mqtt": mqtt.run, "inbox": inbox.run}
+    if listening is not None:
+        runs["tcp"] = TcpIngest(listening, container.pipeline, container.clock, state.tcp).run
     heartbeat = Heartbeat(
         HeartbeatRepository(container.db),
         this_process("ingest", container.clock()),
@@ -57,10 +93,7 @@ def run_ingest(container: Container, stop: threading.Event) -> None:
             failures.append(error)
             stop.set()
 
-    threads = [
-        threading.Thread(target=guarded, args=(run,), name=name, daemon=True)
-        for name, run in (("mqtt", mqtt.run), ("inbox", inbox.run))
-    ]
+    threads = [threading.Thread(target=guarded, args=(run,), name=name, daemon=True) for name, run in runs.items()]
     for thread in threads:
         thread.start()
     heartbeat.start()

@@ -7,13 +7,14 @@ entry of the new batch, so the old entries are resolved by it and nothing is los
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from domain.errors import ConfigurationError, InputError
 from ingest.messages import Message
+from ingest.transports.tcp import message_of_source
 from ingest.transports.topics import message_of
 from service.bootstrap import Container
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("groundwatch.replay")
 PAGE = 1000
-DEVICE_KINDS = frozenset({"mqtt", "http"})
+DEVICE_KINDS = frozenset({"mqtt", "http", "tcp"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +38,18 @@ class ReplayReport:
 
 def replay_since(container: Container, since: datetime) -> ReplayReport:
     """Run every payload with open quarantine entries received at or after `since` again."""
+    return _replay(container, (row for row in _open_entries(container) if row.received_at >= since))
+
+
+def replay_device(container: Container, device: str) -> ReplayReport:
+    """Run every payload of a device (`protocol:identity`) with open quarantine entries again, with the time at which each was received."""
+    return _replay(container, container.devices.every_waiting(device))
+
+
+def _replay(container: Container, rows_to_run: Iterable[QuarantineRow]) -> ReplayReport:
     entries: dict[int, list[QuarantineRow]] = {}
-    for row in _open_entries(container):
-        if row.received_at >= since and row.raw_payload_id is not None:
+    for row in rows_to_run:
+        if row.raw_payload_id is not None:
             entries.setdefault(row.raw_payload_id, []).append(row)
     resolved = remaining = failed = 0
     for payload_id, rows in entries.items():
@@ -76,16 +86,23 @@ def _again(container: Container, payload_id: int, entry: QuarantineRow) -> tuple
             remedy="have the file corrected and import it as the next delivery",
         )
     body = payload.body if payload.body is not None else container.raw_files.read(payload.location or "")
-    if entry.source_kind in DEVICE_KINDS:
-        return _message_again(container, payload, body, entry)
+    message = _message(payload, body, entry)
+    if message is not None:
+        receipt = container.pipeline.ingest_messages([message], container.clock(), source_kind="replay", actor="replay")[0]
+        return receipt.counts.batch_id, len(receipt.rejects)
     return _file_again(container, payload, body, batch)
 
 
-def _message_again(container: Container, payload: RawPayloadRow, body: bytes, entry: QuarantineRow) -> tuple[int | None, int]:
-    station = entry.station_code or ""
-    message = message_of(payload.source, body, payload.received_at) or Message(station, body, payload.received_at, payload.source)
-    receipt = container.pipeline.ingest_messages([message], container.clock(), source_kind="replay", actor="replay")[0]
-    return receipt.counts.batch_id, len(receipt.rejects)
+def _message(payload: RawPayloadRow, body: bytes, entry: QuarantineRow) -> Message | None:
+    """Return the message of a device that a payload was; None for a file. What a replay refused again is a message still."""
+    for of_source in (message_of, message_of_source):
+        message = of_source(payload.source, body, payload.received_at)
+        if message is not None:
+            return message
+    is_again = entry.source_kind == "replay" and payload.media_type is not None
+    if entry.source_kind in DEVICE_KINDS or is_again:
+        return Message(entry.station_code or "", body, payload.received_at, payload.source)
+    return None
 
 
 def _file_again(container: Container, payload: RawPayloadRow, body: bytes, batch: BatchRow) -> tuple[int | None, int]:

@@ -34,6 +34,11 @@ class Settings:
     demo: bool = False
     demo_seed: int = 20260101
     inbox: Path | None = None
+    sl651_listen: str | None = None
+    hj212_listen: str | None = None
+    rtu_max_connections: int = 1000
+    rtu_idle_s: float = 900.0
+    rtu_frames_per_minute: float = 600.0
     log_level: str = "INFO"
     mqtt_shared_group: str | None = None
     mqtt_client_id: str = "groundwatch-ingest"
@@ -66,6 +71,9 @@ _TYPES: Mapping[str, Any] = {
     "analyse_debounce_s": float,
     "tick_every_s": float,
     "database_pool": int,
+    "rtu_max_connections": int,
+    "rtu_idle_s": float,
+    "rtu_frames_per_minute": float,
     "session_hours": float,
     "minimum_free_bytes": int,
 }

@@ -6,7 +6,7 @@ frames can never disagree. This file finishes with `DeviceRepository`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -103,6 +103,13 @@ class DeviceRepository:
         parameters = {"device": device, "after": after, "limit": limit}
         with self._database.transaction() as connection, connection.cursor(row_factory=class_row(QuarantineRow)) as cursor:
             return cursor.execute(SQL.open_entries_of_device, parameters).fetchall()
+
+    def every_waiting(self, device: str) -> Iterator[QuarantineRow]:
+        """Yield all open quarantine entries of a device (`protocol:identity`), oldest first."""
+        after = 0
+        while page := self.waiting(device, after):
+            yield from page
+            after = page[-1].id
 
     def newest_frame(self, device: str) -> bytes | None:
         """Return the newest waiting frame of a device (`protocol:identity`), or None."""

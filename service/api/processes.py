@@ -24,11 +24,22 @@ _COUNTERS = {
     "reconnects": "Connections to the broker that were lost.",
     "files_imported": "Files taken from the inbox.",
     "files_rejected": "Files of the inbox that were refused.",
+    "tcp_connections_accepted": "Connections of RTUs that were taken.",
+    "tcp_connections_refused": "Connections of RTUs that were closed at once, because too many were open.",
+    "tcp_connections_idle": "Connections of RTUs that were closed because they sent nothing.",
+    "tcp_messages_received": "Frames and packets of RTUs, damaged ones too.",
+    "tcp_messages_committed": "Those of them whose observations were committed.",
+    "tcp_messages_quarantined": "Those of them of which nothing could be stored.",
+    "tcp_frames_damaged": "Frames of RTUs with a wrong checksum or end.",
+    "tcp_bytes_skipped": "Bytes of RTUs between frames.",
+    "tcp_answers_sent": "Confirmations sent to RTUs, each after its commit.",
 }
 _GAUGES = {
     "connected": ("connected", "Whether ingest is connected to the broker."),
     "retrying": ("retrying", "Whether the newest commit failed and is tried again."),
     "queued": ("queued_messages", "Messages received and not yet taken."),
+    "tcp_connections": ("tcp_connections", "Connections of RTUs that are open."),
+    "tcp_queued": ("tcp_queued_messages", "Frames of RTUs that wait for their commit."),
     "lag_s": ("message_lag_seconds", "Receipt to acknowledgement of the oldest message of the newest commit."),
 }
 
