@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 
-from analytics import limits, recent_rate, screening, velocity
+from analytics import level_forecast, limits, recent_rate, screening, velocity
 from analytics.detection import Detection, detect_in_series
 from analytics.forecast import Curve, fit_curve
+from analytics.level_forecast import ForecastParameters
 from analytics.limits import LimitLine, LimitParameters
 from analytics.method import Method, input_digest
 from analytics.preparation import VelocityParameters, prepare
@@ -43,6 +44,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "rate_12mo": Method("rate_12mo", recent_rate.VERSION, RecentRateParameters, recent_rate.run, "rate_12mo.md"),
         "anomaly": Method("anomaly", screening.VERSION, AnomalyParameters, screening.run, "anomaly.md"),
         "time_to_limit": Method("time_to_limit", limits.VERSION, LimitParameters, limits.run, "time_to_limit.md"),
+        "forecast": Method("forecast", level_forecast.VERSION, ForecastParameters, level_forecast.run, "forecast.md"),
     }
 )
 
@@ -103,7 +105,7 @@ def analyse_datastream(
     Returns
     -------
     list of Outcome
-        Velocity, rate over twelve months, anomalies and, where limits are given, time to limit. Each equals
+        Velocity, rate over twelve months, anomalies, forecast and, where limits are given, time to limit. Each equals
         what the method's own `run` returns.
     """
     in_mm = settings.property_code in MILLIMETRE_PROPERTIES and settings.unit == "m"
@@ -122,6 +124,7 @@ def analyse_datastream(
         velocity.outcome(samples, events, base, ready),
         recent_rate.outcome(samples, events, RecentRateParameters(base), ready, now),
         screening.outcome(samples, events, AnomalyParameters(base), ready, now),
+        level_forecast.outcome(samples, events, ForecastParameters(base), ready, now),
     ]
     if settings.limits:
         chosen = LimitParameters(base, settings.limits)

@@ -8,7 +8,7 @@ there and g the gradient of log s^2, s the sigma of one coefficient, Satterthwai
 
 and the interval at 95 % is t_nu times the sigma instead of 1.96 times. Flicker noise, which the choice by BIC prefers to a free
 index as long as the record cannot tell, keeps the doubt about its index: geodetic series have indices of 1 with a standard
-deviation of 0.2. The covariance is widened by the square of that ratio, so that 1.96 sigmas hold 95 %. This file holds that.
+deviation of 0.15. The covariance is widened by the square of that ratio, so that 1.96 sigmas hold 95 %. This file holds that.
 
 References: Santamaria-Gomez et al. (2011), doi:10.1029/2010JB007442 (indices); Satterthwaite (1946), doi:10.2307/3002019;
 Kenward and Roger (1997), doi:10.2307/2533558; Abramowitz and Stegun (1964), 26.7.5 (quantiles of t).
@@ -32,8 +32,8 @@ FEWEST = 4.0
 PRIOR_SIGMA = 4.0
 """Standard deviation of the logits before the data: a share between 0.0003 and 0.9997. It holds where the likelihood is flat."""
 
-INDEX_LOGIT_SIGMA = 0.4
-"""The same of an index that flicker noise takes for 1: 0.2 in the index, whose logit moves twice as fast there."""
+INDEX_LOGIT_SIGMA = 0.3
+"""The same of an index that flicker noise takes for 1: 0.15 in the index, whose logit moves twice as fast there."""
 
 
 def student_quantile(probability: float, freedom: float) -> float:

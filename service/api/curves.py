@@ -39,6 +39,9 @@ def results_by_role(runs: Mapping[str, Any], unit: str) -> dict[str, Any]:
             "horizon_a": knots["horizon_a"] if knots else None,
             "limits": dict(limits.result).get("limits", {}) if limits is not None else {},
         }
+    tested = runs.get("forecast")
+    if tested is not None and forecast is not None:
+        forecast["tested"] = {"status": tested.status, **dict(tested.result)}
     return {
         "rate_unit": result.get("unit", f"{unit}/a"),
         "velocity": {"status": velocity.status, "window_end": velocity.window_end, **shown},
