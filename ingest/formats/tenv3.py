@@ -8,12 +8,11 @@ doi 10.1029/2018EO104623). This file finishes with `parse`.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,18 +26,24 @@ from ingest.formats.format import ImportContext
 from ingest.formats.timestamps import iso
 from ingest.profile import Profile
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 COLUMN_COUNTS = (20, 23)
 _MJD_OF_1970 = 40587
 _DATA_LINE = re.compile(r"^\s*[A-Za-z0-9_\-]{3,9}\s+\d{2}[A-Z]{3}\d{2}\s+\d{4}\.\d+\s+\d{5}\s", re.MULTILINE)
 _COMPONENTS = (("displacement_east", 7, 8, 14), ("displacement_north", 9, 10, 15), ("displacement_up", 11, 12, 16))
 _MJD, _REFLON, _ANTENNA, _LATITUDE = 3, 6, 13, 20
+_SIGMAS = (14, 15, 16)
 _LARGEST_M = 9e6
 """No coordinate of a site is larger; what is, is a damaged row."""
 _STEP_MM = 0.05
 """Smallest change of antenna height (m fractions are given to 0.1 mm) that is worth an entry in the event log."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """The stations that a file names, and its columns of numbers by their position (from 0), each of shape (n,)."""
+
+    stations: tuple[str, ...]
+    numbers: Mapping[int, FloatArray]
 
 
 def sniff(raw: bytes, filename: str) -> float:
@@ -66,13 +71,13 @@ def parse(raw: bytes, profile: Profile | None, context: ImportContext) -> Parsed
     FormatError
         When no line is a tenv3 row, or the file holds several stations.
     """
-    frame, lines, rejected = _read(raw, context)
-    station_in_file = _station(frame, context)
+    table, lines, rejected = _read(raw, context)
+    station_in_file = _station(table.stations, context)
     station = context.station or station_in_file
-    time = ((frame[_MJD].to_numpy(dtype=np.float64) - _MJD_OF_1970) * 86_400_000_000).astype(np.int64).astype("datetime64[us]")
+    time = ((table.numbers[_MJD] - _MJD_OF_1970) * 86_400_000_000).astype(np.int64).astype("datetime64[us]")
     order = np.argsort(time, kind="stable")
     first = int(order[0])
-    parts = [_component(frame, whole, fraction, sigma, first) for _, whole, fraction, sigma in _COMPONENTS]
+    parts = [_component(table, whole, fraction, sigma, first) for _, whole, fraction, sigma in _COMPONENTS]
     n = len(time)
     first_line = (
         split_lines(raw.decode("ascii", errors="replace"))[lines[first] - 1] if b"\r" in raw else _line(raw, int(lines[first]))
@@ -92,7 +97,7 @@ def parse(raw: bytes, profile: Profile | None, context: ImportContext) -> Parsed
         end=np.tile(time + np.timedelta64(1, "D"), 3),
     )
     notes: dict[str, Any] = {"reference_epoch": iso(time[first]), "frame": streams[0].frame}
-    events = _antenna_events(station, frame, time, order)
+    events = _antenna_events(station, table.numbers[_ANTENNA], time, order)
     if events:
         notes["proposed_events"] = events
     return ParsedPayload(streams, built, tuple(rejected), notes)
@@ -102,62 +107,56 @@ def _line(raw: bytes, number: int) -> str:
     return raw_line(raw, number).decode("ascii", errors="replace")
 
 
-def _read(raw: bytes, context: ImportContext) -> tuple[pd.DataFrame, npt.NDArray[np.int32], list[Rejected]]:
-    text = raw.decode("ascii", errors="replace")
-    skip = 0 if _DATA_LINE.match(text) else 1
-    # A lone CR ends a line too, which the quick way does not know.
-    quick = _read_quickly(text, skip) if text.count("\r") == text.count("\r\n") else None
+def _read(raw: bytes, context: ImportContext) -> tuple[_Columns, npt.NDArray[np.int32], list[Rejected]]:
+    skip = 0 if _DATA_LINE.match(raw[:200].decode("ascii", errors="replace")) else 1
+    quick = _read_quickly(raw, skip)
     if quick is not None:
-        return quick, np.arange(skip + 1, skip + 1 + len(quick), dtype=np.int32), []
-    return _read_line_by_line(split_lines(text), context)
+        return quick, np.arange(skip + 1, skip + 1 + len(quick.numbers[_MJD]), dtype=np.int32), []
+    return _read_line_by_line(split_lines(raw.decode("ascii", errors="replace")), context)
 
 
-def _read_quickly(text: str, skip: int) -> pd.DataFrame | None:
+def _read_quickly(raw: bytes, skip: int) -> _Columns | None:
     """Read a file whose every line is sound; None where a line needs to be judged by itself."""
-    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.csv as pa_csv
 
-    start = text.find("\n") + 1 if skip else 0
-    width = len(text[start : text.find("\n", start) % (len(text) + 1)].split())
+    start = raw.find(b"\n") + 1 if skip else 0
+    width = len(raw[start : raw.find(b"\n", start) % (len(raw) + 1)].split())
     if width not in COLUMN_COUNTS:
         return None
-    line_count = text.count("\n") + (not text.endswith("\n"))
-    # All columns are read, although half are stored: a row with one too few or too many has shifted values, and is found only so.
-    numbers = list(range(2, width))
+    names = [str(i) for i in range(width)]
+    # All columns are converted, although half are stored: a damaged row shows itself in the others as well.
+    types = {name: pa.float64() for name in names[2:]} | {"0": pa.string(), "1": pa.string()}
     try:
-        frame = pd.read_csv(
-            io.StringIO(text),
-            sep=r"\s+",
-            header=None,
-            skiprows=skip,
-            names=list(range(width)),
-            dtype={0: object, 1: object} | dict.fromkeys(numbers, np.float64),
-            index_col=False,
-            skip_blank_lines=False,
-            na_filter=False,
-            on_bad_lines="error",
-            quoting=csv.QUOTE_NONE,
-            engine="c",
+        table = pa_csv.read_csv(
+            pa.py_buffer(_single_blanks(raw[start:])),
+            read_options=pa_csv.ReadOptions(use_threads=False, column_names=names, block_size=max(len(raw), 1)),
+            parse_options=pa_csv.ParseOptions(delimiter=" ", quote_char=False, ignore_empty_lines=False),
+            convert_options=pa_csv.ConvertOptions(column_types=types, null_values=[], strings_can_be_null=False),
         )
-    except (ValueError, TypeError, IndexError, pd.errors.ParserError):
+    except (pa.ArrowInvalid, pa.ArrowKeyError):
         return None
-    values = frame[numbers].to_numpy(dtype=np.float64)
-    sound = len(frame) == line_count - skip and len(frame) > 0 and bool(np.isfinite(values).all())
-    if (
-        not sound
-        or np.abs(values).max() > _LARGEST_M
-        or values[:, 1].min() <= 0
-        or values[:, 1].max() >= 100_000
-        or values[:, 12:15].min() < 0
-    ):
+    if len(table) == 0:
         return None
-    return frame
+    values = {i: table.column(i).to_numpy() for i in range(2, width)}
+    # A NaN anywhere makes the largest NaN, and then the comparison is false.
+    largest = np.abs([(column.min(), column.max()) for column in values.values()]).max()
+    mjd = values[_MJD]
+    if not (largest <= _LARGEST_M and mjd.min() > 0 and mjd.max() < 100_000 and min(values[i].min() for i in _SIGMAS) >= 0):
+        return None
+    return _Columns(tuple(table.column(0).unique().to_pylist()), values)
 
 
-def _read_line_by_line(
-    lines: Sequence[str], context: ImportContext
-) -> tuple[pd.DataFrame, npt.NDArray[np.int32], list[Rejected]]:
-    import pandas as pd
+def _single_blanks(text: bytes) -> bytes:
+    """Return the text with one blank for each run of blanks and none at the beginning of a line."""
+    codes = np.frombuffer(text, dtype=np.uint8)
+    is_blank = codes == ord(" ")
+    after_blank_or_end = np.ones(len(codes), dtype=bool)
+    after_blank_or_end[1:] = is_blank[:-1] | (codes[:-1] == ord("\n"))
+    return bytes(codes[~(is_blank & after_blank_or_end)].tobytes())
 
+
+def _read_line_by_line(lines: Sequence[str], context: ImportContext) -> tuple[_Columns, npt.NDArray[np.int32], list[Rejected]]:
     rows: list[list[object]] = []
     numbers: list[int] = []
     rejected: list[Rejected] = []
@@ -180,8 +179,9 @@ def _read_line_by_line(
             where=context.filename,
             remedy="give the right --format, or a --profile",
         )
-    frame = pd.DataFrame(rows)
-    return frame, np.array(numbers, dtype=np.int32), rejected
+    values = np.array([row[2:] for row in rows], dtype=np.float64)
+    names = tuple(dict.fromkeys(str(row[0]) for row in rows))
+    return _Columns(names, {i + 2: values[:, i] for i in range(width - 2)}), np.array(numbers, dtype=np.int32), rejected
 
 
 def _row(fields: list[str]) -> list[object] | None:
@@ -197,27 +197,21 @@ def _row(fields: list[str]) -> list[object] | None:
     return [fields[0], 0.0, *numbers]
 
 
-def _station(frame: pd.DataFrame, context: ImportContext) -> str:
-    import pandas as pd
-
-    names = pd.unique(frame[0])
+def _station(names: tuple[str, ...], context: ImportContext) -> str:
     if len(names) != 1:
         raise FormatError(
-            f"the file holds several stations: {', '.join(map(str, names[:5]))}.",
-            where=context.filename,
-            remedy="split it by station",
+            f"the file holds several stations: {', '.join(names[:5])}.", where=context.filename, remedy="split it by station"
         )
-    return str(names[0])
+    return names[0]
 
 
-def _component(frame: pd.DataFrame, whole: int, fraction: int, sigma: int, first: int) -> tuple[FloatArray, FloatArray, Decimal]:
+def _component(table: _Columns, whole: int, fraction: int, sigma: int, first: int) -> tuple[FloatArray, FloatArray, Decimal]:
     """Return displacement (mm), sigma (mm) and the reference coordinate (m, exact)."""
-    metres = frame[whole].to_numpy(dtype=np.float64)
-    parts = frame[fraction].to_numpy(dtype=np.float64)
+    metres, parts = table.numbers[whole], table.numbers[fraction]
     scale = next((s for s in (10**6, 10**9) if np.all(np.abs(parts * s - np.rint(parts * s)) < 1e-3)), 10**12)
     counts = np.rint(metres).astype(np.int64) * scale + np.rint(parts * scale).astype(np.int64)
     displacement_mm = (counts - counts[first]) / (scale // 1000)
-    sigma_mm = np.rint(frame[sigma].to_numpy(dtype=np.float64) * 1e9) / 1e6
+    sigma_mm = np.rint(table.numbers[sigma] * 1e9) / 1e6
     return displacement_mm, sigma_mm, Decimal(int(counts[first])) / scale
 
 
@@ -258,9 +252,9 @@ def _stream(
 
 
 def _antenna_events(
-    station: str, frame: pd.DataFrame, time: npt.NDArray[np.datetime64], order: npt.NDArray[np.intp]
+    station: str, antenna_m: FloatArray, time: npt.NDArray[np.datetime64], order: npt.NDArray[np.intp]
 ) -> list[dict[str, Any]]:
-    heights = frame[_ANTENNA].to_numpy(dtype=np.float64)[order]
+    heights = antenna_m[order]
     steps = np.flatnonzero(np.abs(np.diff(heights)) * 1000 > _STEP_MM) + 1
     return [
         {
