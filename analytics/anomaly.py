@@ -145,7 +145,7 @@ def _trailing_scale(departure: Floats, window: int, stride: int = 16) -> tuple[F
             sigma[start : start + stride] = _MAD_TO_SIGMA * np.median(past)
             common, rare = np.quantile(past, (0.95, 0.995))
             # A tenth of the probability again and again: how far the tail reaches if it goes on as it began.
-            tail[start : start + stride] = rare * (rare / max(common, 1e-300)) ** 2
+            tail[start : start + stride] = rare * min(rare / max(common, 1e-300), 1e100) ** 2
     return sigma, tail
 
 

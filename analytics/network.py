@@ -98,7 +98,7 @@ def common_steps(
     minimum_marks: int = 8,
     minimum_size: float = 3.0,
     largest_scatter_share: float = 0.5,
-    minimum_share: float = 0.9,
+    minimum_share: float = 0.75,
 ) -> list[CommonStep]:
     r"""Campaigns at which the whole network steps by the same amount: a datum re-adjustment, not ground.
 

@@ -112,7 +112,7 @@ def prepare(samples: Samples, events: Sequence[StationEvent], parameters: Veloci
     if sparse is None:
         sparse = bool(np.isfinite(interval) and interval > parameters.sparse_interval_d)
     years = decimal_years(segment.time)
-    logged = tuple(offsets(events, segment.time))
+    logged = tuple(_in_unit(event, parameters.scale) for event in offsets(events, segment.time))
     everything = np.ones(years.size, dtype=bool)
     epochs = day_epochs(segment.time)
     # MIDAS divides by separations of published epochs; two samples of one UTC day would share one.
@@ -123,6 +123,11 @@ def prepare(samples: Samples, events: Sequence[StationEvent], parameters: Veloci
     if years.size < 20 or span_years(segment.time) < MINIMUM_SPAN_A:
         return empty
     return _fit_dense(empty, parameters)
+
+
+def _in_unit(event: StationEvent, scale: float) -> StationEvent:
+    """Bring the size of an event, stated in the datastream's unit, to the unit of the analysis."""
+    return event if event.size is None or scale == 1.0 else replace(event, size=event.size * scale)
 
 
 def _midas_year(event: StationEvent) -> float:

@@ -52,7 +52,7 @@ def pair_up(
         return Pairs(np.zeros(0), np.zeros(0), np.zeros(0))
     right = np.clip(np.searchsorted(t_head, t_compaction), 1, t_head.size - 1)
     inside = (t_compaction >= t_head[0]) & (t_compaction <= t_head[-1])
-    inside &= t_head[right] - t_head[right - 1] <= longest_gap_d
+    inside &= (t_head[right] - t_head[right - 1] <= longest_gap_d) | (t_head[right] == t_compaction)
     values = np.interp(t_compaction, t_head, head[1])
     days = t_compaction[inside] + lag_d
     return Pairs(days - (days[0] if days.size else 0.0), values[inside], compaction[1][inside])
@@ -168,6 +168,8 @@ class SkeletalStorage:
     drift_mm_per_a : float
         Compaction that goes on whatever the head does (residual compaction).
     n_elastic, n_virgin : int
+    rmse_mm : float
+        What the model leaves of the compaction.
     """
 
     ske: float
@@ -180,6 +182,7 @@ class SkeletalStorage:
     drift_mm_per_a: float
     n_elastic: int
     n_virgin: int
+    rmse_mm: float
 
 
 def skeletal_storage(
@@ -263,7 +266,46 @@ def skeletal_storage(
         float(coefficients[1]),
         int((low == np.concatenate(([np.inf], low[:-1]))).sum()),
         int((low < np.concatenate(([low[0]], low[:-1]))).sum()),
+        float(np.sqrt(np.mean(residual**2))),
     )
+
+
+def storage_at_best_lag(
+    head: tuple[Times, Floats],
+    compaction: tuple[Times, Floats],
+    thickness_m: float | None = None,
+    known_low_m: float = np.inf,
+    longest_lag_d: float = 180.0,
+    longest_gap_d: float = 45.0,
+) -> tuple[float, SkeletalStorage] | None:
+    """Storage at the lag at which the elastic and virgin model fits best, and that lag in days.
+
+    Where the head goes below its old low, compaction is no mirror of the head any more and a correlation alone would find the lag of the
+    mixture; the model knows both parts.
+
+    Returns
+    -------
+    (float, SkeletalStorage) or None
+
+    Examples
+    --------
+    >>> t = np.datetime64("2020-01-01", "us") + np.arange(1461) * np.timedelta64(1, "D")
+    >>> wave = lambda lag: np.sin(2 * np.pi * (np.arange(1461) - lag) / 365.25)
+    >>> lag, found = storage_at_best_lag((t, 2.0 * wave(0.0)), (t, -3.0 * wave(20.0)), 100.0)
+    >>> round(lag), f"{found.ske:.1e}"
+    (20, '1.5e-03')
+    """
+    best: tuple[float, SkeletalStorage] | None = None
+    step, centre, reach = 10.0, longest_lag_d / 2.0, longest_lag_d / 2.0
+    while step >= 1.0:
+        for lag in np.arange(max(centre - reach, 0.0), centre + reach + step / 2.0, step):
+            found = skeletal_storage(pair_up(head, compaction, float(lag), longest_gap_d), thickness_m, known_low_m)
+            if found is not None and (best is None or found.rmse_mm < best[1].rmse_mm):
+                best = (float(lag), found)
+        if best is None:
+            return None
+        centre, reach, step = best[0], step, step / 5.0
+    return best
 
 
 @dataclass(frozen=True)
@@ -318,17 +360,19 @@ def inelastic_spells(
         learnt = (time - time[0]) / np.timedelta64(1, "D") >= warm_up_d
     low, found = known_low_m, list[Spell]()
     start: int | None = None
-    for index in range(len(time)):
-        head = float(head_m[index])
-        if learnt[index] and head < low - margin_m:
-            start = index if start is None else start
-        elif start is not None:
-            found.append(_spell(time, head_m, start, index - 1, low))
-            low, start = min(low, found[-1].low_m), None
+    for index in range(len(time) + 1):
+        head = float(head_m[index]) if index < len(time) else np.inf
         if start is None:
-            low = min(low, head)
-    if start is not None:
-        found.append(_spell(time, head_m, start, len(time) - 1, low))
+            if index < len(time) and learnt[index] and head < low:
+                start = index
+            else:
+                low = min(low, head)
+        elif head >= low:
+            # The old low stands until the head is back above it: a slow decline must not carry it along.
+            spell = _spell(time, head_m, start, index - 1, low)
+            if spell.below_m > margin_m:
+                found.append(spell)
+            low, start = spell.low_m, None
     return found
 
 

@@ -71,7 +71,7 @@ def late_straight_line(log_time: Floats, value_m: Floats, is_late: NDArray[np.bo
         straight = float(((y - np.polyval(line, x)) ** 2).sum())
         bent = float(((y - np.polyval(np.polyfit(x, y, 2), x)) ** 2).sum())
         freedom = index.size - 3
-        noise = max(bent / freedom, (RESOLUTION * float(np.ptp(y))) ** 2)
+        noise = max(bent / freedom, (RESOLUTION * float(np.ptp(y))) ** 2, 1e-30)
         if np.ptp(x) < 0.3:
             return None
         if index.size == minimum or fdtrc(1, freedom, max(straight - bent, 0.0) / noise) > 0.01:

@@ -17,7 +17,7 @@ from analytics.geothermal import monthly_trend
 from analytics.groups.method import Duties, Member, Owner, make_group_run
 from analytics.method import aware
 from analytics.sampling import Floats, Samples, Times, daily
-from analytics.skeletal_storage import find_lag, inelastic_spells, pair_up, skeletal_storage
+from analytics.skeletal_storage import find_lag, inelastic_spells, storage_at_best_lag
 from domain.finding import Finding, FindingKind, Outcome, Scalar
 from domain.quality import Quality
 
@@ -316,8 +316,10 @@ def run_compaction_head(members: Sequence[Member], parameters: HeadParameters, n
     result: dict[str, Any] = {"head": head.datastream, "compaction": mark.datastream, "thickness_m": thickness, "lag": lag}
     storage = None
     if lag is not None:
-        pairs = pair_up(head_m, measured, lag.lag_d if lag.significant else 0.0, parameters.longest_gap_d)
-        storage = skeletal_storage(pairs, thickness, low)
+        fitted = storage_at_best_lag(
+            head_m, measured, thickness, low, parameters.longest_lag_d if lag.significant else 0.0, parameters.longest_gap_d
+        )
+        result["model_lag_d"], storage = fitted if fitted is not None else (None, None)
     result["storage"] = storage
     spells = inelastic_spells(*head_m, low, parameters.margin_m) if len(known) else []
     findings = tuple(

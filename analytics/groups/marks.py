@@ -40,7 +40,7 @@ class CommonModeParameters:
     minimum_marks: int = 8
     minimum_size_mm: float = 3.0
     largest_scatter_share: float = 0.5
-    minimum_share: float = 0.9
+    minimum_share: float = 0.75
 
 
 def in_mm(member: Member, now: datetime) -> Samples:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 
+from analytics.method import aware
 from domain.finding import Outcome
 from domain.model import Datastream, Disclosure, Station, StationKind
 from domain.observation import Batch, columns
@@ -59,19 +60,20 @@ class GroupWorld:
     ) -> None:
         moments = np.asarray(times, dtype="datetime64[us]")
         rows = columns(
-            [datastream.datastream_id] * moments.size,
+            [datastream.datastream_id or 0] * moments.size,
             moments,
             np.asarray(values, dtype=np.float64),
             sigma=None if sigma is None else np.full(moments.size, sigma),
         )
         self.container.observations.commit(Batch("file", "test.csv", rows, actor="tester"))
 
-    def analyse(self, now: datetime) -> dict[str, list[tuple[str, Outcome]]]:
-        """Run groups, then single datastreams, then groups again, as the worker does."""
+    def analyse(self, now: datetime, *, only: Sequence[str] | None = None) -> dict[str, list[tuple[str, Outcome]]]:
+        """Run groups, then single datastreams (`only` these, to save time), then groups again, as the worker does."""
         with Analyst(self.container, in_process=True) as analyst:
             analyst.networks.analyse_all(now)
             for datastream in self.container.registers.list_datastreams(limit=10_000, derived=False):
-                analyst.analyse(datastream, now)
+                if only is None or datastream.code in only:
+                    analyst.analyse(datastream, now)
             return analyst.networks.analyse_all(now)
 
     def get(self, path: str) -> Any:
@@ -99,5 +101,4 @@ def every(days: float, count: int, start: str = "2021-01-01") -> Any:
 
 def after(times: Any) -> datetime:
     """Return noon of the day after the last time."""
-    last = (np.asarray(times)[-1] + np.timedelta64(36, "h")).astype("datetime64[s]").astype(datetime)
-    return last.replace(tzinfo=UTC)
+    return aware(np.asarray(times)[-1] + np.timedelta64(36, "h"))
