@@ -6,7 +6,7 @@ bytes and its reason; only a payload that is not the format at all raises. This 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -192,12 +192,16 @@ def _result_time_of(part: Columns) -> TimeArray:
 
 @dataclass(frozen=True, slots=True)
 class ParsedPayload:
-    """What a format made of some bytes: streams, their observations in source units, rejects, and notes on the payload."""
+    """What a format made of some bytes: streams, their observations in source units, rejects, and notes on the payload.
+
+    `row_bytes` returns the bytes of a line, where the format has them at hand.
+    """
 
     streams: tuple[SourceStream, ...]
     columns: Columns
     rejected: tuple[Rejected, ...] = ()
     notes: Mapping[str, Any] = field(default_factory=dict)
+    row_bytes: Callable[[int], bytes] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +249,7 @@ class Batch:
     sha256: str | None = None
     received_at: datetime | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    content_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 from domain.datum import DatumOffset
@@ -104,6 +105,9 @@ class RawFiles(Protocol):
 
     def keep(self, body: bytes, sha256: str) -> str:
         """Store the bytes if they are new and return their location."""
+
+    def keep_file(self, path: Path, sha256: str) -> str:
+        """Store the bytes of a file if they are new, without holding them, and return their location."""
 
     def read(self, location: str) -> bytes:
         """Return the bytes stored at a location."""

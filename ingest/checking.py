@@ -138,7 +138,12 @@ def in_order(rows: Columns) -> Columns:
     """Return the rows by datastream and time; rows of one key stay in the order of their lines."""
     stream, time = rows.stream, rows.time.view(np.int64)
     later = (stream[1:] > stream[:-1]) | ((stream[1:] == stream[:-1]) & (time[1:] >= time[:-1]))
-    return rows if later.all() else rows.take(np.lexsort((rows.line, time, stream)))
+    if later.all():
+        return rows
+    if (time[1:] >= time[:-1]).all() and int(stream.max()) - int(stream.min()) < 2**16:
+        # As loggers deliver them: a stable sort of small numbers takes a tenth of the time.
+        return rows.take(np.argsort((stream - stream.min()).astype(np.uint16), kind="stable"))
+    return rows.take(np.lexsort((rows.line, time, stream)))
 
 
 def without_contradictions(rows: Columns) -> tuple[Columns, Refused]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Required, TypedDict, Unpack
 
 from domain.errors import ConfigurationError, FormatError, InputError
 from domain.observation import (
@@ -23,6 +23,7 @@ from domain.observation import (
     QuarantineEntry,
     RawPayload,
     Rejected,
+    columns,
 )
 from domain.ports import ObservationStore, RawFiles, Registry
 from ingest.checking import in_order, storable, without_contradictions
@@ -30,6 +31,7 @@ from ingest.formats import FORMATS, Format, ImportContext
 from ingest.formats.decoding import head, split_lines, unpack
 from ingest.formats.table import is_workbook, read_workbook
 from ingest.formats.timestamps import parse_zone
+from ingest.large_file import Watch, import_large, is_large, look_at
 from ingest.mapping import StreamResolver
 from ingest.messages import Message, ingest_messages
 from ingest.profile import Profile, load_profile, shipped_profiles
@@ -38,6 +40,24 @@ from ingest.uplinks import UplinkMemory
 
 _SURE_ENOUGH = 0.5
 _NO_COUNTS = CommitCounts(0, 0, 0, 0, None, None)
+
+
+class ImportOptions(TypedDict, total=False):
+    """What may be said about a file beside its bytes; see `Pipeline.ingest_file`."""
+
+    format: str | None
+    profile: Profile | str | Path | None
+    station: str | None
+    unit: str | None
+    datum: str | None
+    zone: str | None
+    frame: str | None
+    convert_datum: bool
+    create: bool
+    actor: Required[str]
+    source_kind: str
+    dry_run: bool
+    now: Required[datetime]
 
 
 @dataclass(slots=True)
@@ -107,11 +127,113 @@ class Pipeline:
     ----------
     registry, store, raw_files
         The ports of `domain`; `raw_files` None keeps file bodies in the batch itself.
+    spool
+        Where the rows of large files are sorted; None = the system's temporary folder.
     """
 
-    def __init__(self, registry: Registry, store: ObservationStore, raw_files: RawFiles | None = None) -> None:
-        self.registry, self.store, self.raw_files = registry, store, raw_files
+    def __init__(
+        self, registry: Registry, store: ObservationStore, raw_files: RawFiles | None = None, *, spool: Path | None = None
+    ) -> None:
+        self.registry, self.store, self.raw_files, self.spool = registry, store, raw_files, spool
         self._uplinks = UplinkMemory()
+
+    def ingest_path(self, path: Path, *, watch: Watch | None = None, **options: Unpack[ImportOptions]) -> ImportReport:
+        """Put a file on disk through parsing, mapping, checks and commit, whatever its size; see `ingest_file`.
+
+        Files that are large, and of a format that can be read from beginning to end, are not held in memory: their rows are sorted on
+        disk and committed in parts. An interrupted import is finished by importing the file again, which leaves out the parts that are
+        stored.
+
+        Parameters
+        ----------
+        path
+            The file, plain or gzip.
+        watch
+            Told about the progress of a large file.
+        options
+            As of `ingest_file`.
+
+        Raises
+        ------
+        FormatError, DatumError, UnitError, ConfigurationError, InputError, UnavailableError
+            As `ingest_file`; an `InputError` also when the file changes meanwhile.
+        """
+        if not is_large(path):
+            return self.ingest_file(path.read_bytes(), path.name, **options)
+        started = time.perf_counter()
+        file = look_at(path, path.name)
+        entry, chosen = choose_format(file.head, path.name, options.get("format"), options.get("profile"))
+        if entry.stream is None or is_workbook(file.head):
+            return self.ingest_file(path.read_bytes(), path.name, **options)
+        flags = {
+            "station": options.get("station"),
+            "unit": options.get("unit"),
+            "datum": options.get("datum"),
+            "zone": options.get("zone"),
+            "frame": options.get("frame"),
+        }
+        context = ImportContext(path.name, **flags)
+        rehearse = options.get("dry_run", False)
+        resolver = self._resolver(
+            context,
+            entry,
+            chosen,
+            create=options.get("create", True),
+            convert_datum=options.get("convert_datum", False),
+            actor=options["actor"],
+            rehearse=rehearse,
+        )
+        template = Batch(
+            source_kind=options.get("source_kind", "file"),
+            source=path.name,
+            columns=columns([], [], []),
+            actor=options["actor"],
+            format=entry.name,
+            profile=chosen.name if chosen else None,
+            sha256=file.sha256,
+            received_at=options["now"],
+        )
+        outcome = import_large(
+            file,
+            entry,
+            chosen,
+            context,
+            resolver,
+            template,
+            store=self.store,
+            raw_files=self.raw_files,
+            spool=self.spool,
+            rehearse=rehearse,
+            watch=watch,
+            parameters=lambda: _parameters(flags, resolver),
+            now=options["now"],
+        )
+        progress = _Progress(outcome.counts, outcome.rejects, outcome.stations, outcome.notes, outcome.batch_ids)
+        elapsed_s = time.perf_counter() - started
+        return self._report(path.name, entry, chosen, file.sha256, progress, resolver, rehearse, elapsed_s)
+
+    def _resolver(
+        self,
+        context: ImportContext,
+        entry: Format,
+        profile: Profile | None,
+        *,
+        create: bool,
+        convert_datum: bool,
+        actor: str,
+        rehearse: bool,
+    ) -> StreamResolver:
+        zone = context.zone or (profile.time.zone if profile else None) or "UTC"
+        return StreamResolver(
+            self.registry,
+            context,
+            create=create,
+            convert_datum=convert_datum or (profile.convert_datum if profile else False),
+            actor=actor,
+            unit_is_the_datastreams=entry.unit_is_the_datastreams,
+            rehearse=rehearse,
+            zone=parse_zone(zone, where=context.filename),
+        )
 
     def ingest_file(
         self,
@@ -162,15 +284,8 @@ class Pipeline:
         body = unpack(raw, where=filename)
         entry, chosen = choose_format(body, filename, format, profile)
         context = ImportContext(filename, station=station, unit=unit, datum=datum, zone=zone, frame=frame)
-        resolver = StreamResolver(
-            self.registry,
-            context,
-            create=create,
-            convert_datum=convert_datum or (chosen.convert_datum if chosen else False),
-            actor=actor,
-            unit_is_the_datastreams=entry.unit_is_the_datastreams,
-            rehearse=dry_run,
-            zone=parse_zone(zone or (chosen.time.zone if chosen else None) or "UTC", where=filename),
+        resolver = self._resolver(
+            context, entry, chosen, create=create, convert_datum=convert_datum, actor=actor, rehearse=dry_run
         )
         progress = _Progress()
         flags = {"station": station, "unit": unit, "datum": datum, "zone": zone, "frame": frame}

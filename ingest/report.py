@@ -45,8 +45,8 @@ class ImportReport:
     def to_json(self) -> dict[str, Any]:
         """Return the contract's object; lists at most `MAX_LISTED_REJECTS` rejects, the rest are in quarantine."""
         notes = dict(self.notes)
-        if len(self.rejects) > MAX_LISTED_REJECTS:
-            notes["rejects_not_listed"] = len(self.rejects) - MAX_LISTED_REJECTS
+        if self.rejected > MAX_LISTED_REJECTS:
+            notes["rejects_not_listed"] = self.rejected - MAX_LISTED_REJECTS
         return {
             "file": self.file,
             "format": self.format,

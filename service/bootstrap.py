@@ -222,7 +222,7 @@ class Container:
         """Return the ingest pipeline on the stores above."""
         from ingest.pipeline import Pipeline
 
-        return Pipeline(self.registers, self.observations, self.raw_files)
+        return Pipeline(self.registers, self.observations, self.raw_files, spool=self.settings.home / "spool")
 
     @cached_property
     def insar(self) -> InsarRepository:

@@ -48,12 +48,33 @@ def commit_batch(connection: Connection, batch: Batch) -> CommitCounts:
     with refusals_are_conflicts("the batch"):
         stamp = _open_batch(connection, batch)
         _keep_raws(connection, batch, stamp)
-        outcome = _classify(connection, prepared.rows)
+        if _is_stored(connection, batch, prepared):
+            outcome = np.full(len(prepared.rows), DUPLICATE, dtype=np.int8)
+        else:
+            outcome = _classify(connection, prepared.rows)
         corrected_lines = _merge(connection, prepared, outcome, stamp)
         if len(outcome):
             _note_changes(connection, prepared.rows, outcome, stamp, batch.source_kind)
+        _note_part(connection, batch, prepared, outcome, stamp)
         _keep_rejects(connection, batch, stamp)
         return _close_batch(connection, batch, outcome, corrected_lines, stamp)
+
+
+def _is_stored(connection: Connection, batch: Batch, prepared: Prepared) -> bool:
+    """Tell whether an earlier batch stored these very rows and every one of them still stands as that batch wrote it."""
+    rows = prepared.rows
+    if batch.content_sha256 is None or not len(rows):
+        return False
+    parameters = {"content": batch.content_sha256, "low": int(rows.stream[0]), "high": int(rows.stream[-1]), **_bounds(rows)}
+    row = connection.execute(SQL.is_stored_part, parameters).fetchone()
+    return row is not None and bool(row[0])
+
+
+def _note_part(connection: Connection, batch: Batch, prepared: Prepared, outcome: npt.NDArray[np.int8], stamp: _Stamp) -> None:
+    """Remember rows that all were new, so that they are recognised when they come again."""
+    if batch.content_sha256 is None or not len(outcome) or (outcome != NEW).any():
+        return
+    connection.execute(SQL.insert_part, {"content": batch.content_sha256, "batch_id": stamp.batch_id, "rows": len(prepared.rows)})
 
 
 def _lock(connection: Connection, rows: Columns) -> None:

@@ -38,7 +38,7 @@ class FileStore:
         if hashlib.sha256(body).hexdigest() != sha256:
             raise ConflictError(f"the bytes do not have the digest {sha256}.")
         path = self._path(sha256)
-        if not path.exists():
+        if not path.exists() and not path.with_suffix(".zst").exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             _write_whole(path, gzip.compress(body, compresslevel=6, mtime=0))
         return f"{_SCHEME}{sha256}"

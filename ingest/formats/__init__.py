@@ -35,7 +35,7 @@ FORMATS: Mapping[str, Format] = {
     "neu": Format("neu", neu.sniff, neu.parse),
     "pos": Format("pos", pos.sniff, pos.parse),
     "sinex": Format("sinex", sinex.sniff, sinex.parse),
-    "csv": Format("csv", delimited.sniff, delimited.parse, chunks=delimited.parse_chunks),
+    "csv": Format("csv", delimited.sniff, delimited.parse, chunks=delimited.parse_chunks, stream=delimited.parse_stream),
     "json": Format("json", json_table.sniff, json_table.parse),
     "rdb": Format("rdb", rdb.sniff, rdb.parse, default_profile="usgs_rdb"),
     "waterml": Format("waterml", waterml.sniff, waterml.parse, default_profile="usgs_waterml"),

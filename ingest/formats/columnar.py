@@ -82,7 +82,7 @@ class ColumnarTable:
     def categories(self, index: int) -> tuple[IntArray, list[str]]:
         """Return a number for each row, and the text that each number stands for."""
         encoded = self.columns[index].dictionary_encode()
-        return encoded.indices.to_numpy().astype(np.int32, copy=False), encoded.dictionary.to_pylist()
+        return _plain_array(encoded.indices, "i4"), encoded.dictionary.to_pylist()
 
     def numbers(
         self, index: int, *, decimal: str = ".", thousands: str = "", missing: Collection[str] = ()
@@ -118,20 +118,22 @@ class ColumnarTable:
 
 def _plain_numbers(cells: Any, missing: Collection[str]) -> tuple[FloatArray, BoolArray] | None:
     """Read decimal numbers, empty cells and markers written as declared; None where a cell needs a closer look."""
-    is_empty = pc.equal(cells, "")
+    absent = pc.equal(cells, "")
+    is_missing = np.zeros(len(cells), dtype=bool)
     markers = sorted({form for marker in missing if (text := marker.strip()) for form in (text, text.lower(), text.upper())})
-    is_missing = pc.is_in(cells, value_set=pa.array(markers, pa.string()))
-    absent = pc.or_(is_empty, is_missing)
+    if markers:
+        marked = pc.is_in(cells, value_set=pa.array(markers, pa.string()))
+        is_missing = _plain_array(marked.cast(pa.uint8()), "?")
+        absent = pc.or_(absent, marked)
+    is_whole = not pc.any(absent).as_py()
     try:
-        found = pc.if_else(absent, pa.scalar(None, pa.string()), cells).cast(pa.float64())
+        found = (cells if is_whole else pc.if_else(absent, pa.scalar(None, pa.string()), cells)).cast(pa.float64())
     except pa.ArrowInvalid:
         return None
-    values = np.array(found.to_numpy(zero_copy_only=False), dtype=np.float64)
-    known = ~absent.to_numpy(zero_copy_only=False)
-    if not np.isfinite(values[known]).all():  # "nan" and "inf" are no numbers of a logger
-        return None
-    values[~known] = np.nan
-    return values, is_missing.to_numpy(zero_copy_only=False)
+    values = _plain_array(found if is_whole else found.fill_null(np.nan), "f8").copy()
+    known = values if is_whole else values[~_plain_array(absent.cast(pa.uint8()), "?")]
+    # "nan" and "inf" are no numbers of a logger.
+    return (values, is_missing) if np.isfinite(known).all() else None
 
 
 def _plain_times(cells: Any, type_: Any) -> TimeArray | None:
@@ -143,8 +145,13 @@ def _plain_times(cells: Any, type_: Any) -> TimeArray | None:
         found = cells.cast(type_)
     except pa.ArrowInvalid:
         return None
-    times = np.asarray(found.cast(pa.int64()).to_numpy(zero_copy_only=False)).view("datetime64[us]")
+    times = _plain_array(found, "M8[us]")
     return None if times.min() < _FIRST_YEAR else times
+
+
+def _plain_array(values: Any, kind: str) -> npt.NDArray[Any]:
+    """Return the memory of an Arrow array without nulls; its own `to_numpy` would load pandas first."""
+    return np.frombuffer(values.buffers()[1], dtype=kind, count=len(values), offset=values.offset * np.dtype(kind).itemsize)
 
 
 def read_block(

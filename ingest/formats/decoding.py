@@ -20,6 +20,7 @@ from domain.observation import FloatArray
 
 GZIP_MAGIC = b"\x1f\x8b"
 MAX_UNPACKED_BYTES = 4 * 1024**3
+MAX_LINE_BYTES = 64 * 1024**2
 _BLOCK = 1 << 20
 _PLAIN_COLUMN = re.compile(r"[0-9eE+\-.\n]*")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
@@ -131,6 +132,8 @@ def _raw_blocks(source: ByteSource, block_bytes: int | None) -> Iterator[bytes]:
         cut = part.rfind(b"\n") + 1
         if cut == 0:
             rest.append(part)
+            if sum(map(len, rest)) > MAX_LINE_BYTES:
+                raise FormatError("a line is longer than 64 MiB.", remedy="check that this is a text file with line ends")
             continue
         yield b"".join((*rest, part[:cut]))
         rest = [part[cut:]]

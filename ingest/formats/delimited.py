@@ -132,7 +132,8 @@ def table_payload(table: AnyTable, profile: Profile, context: ImportContext) -> 
             )
         )
     built = concatenate(parts)
-    used, stream = np.unique(built.stream, return_inverse=True)
+    is_used = np.bincount(built.stream, minlength=1) > 0
+    used, stream = np.flatnonzero(is_used), (np.cumsum(is_used) - 1)[built.stream]
     streams = [
         source_stream(places.codes[place], found[number][0], profile, context)
         for number, place in (divmod(int(value), max(len(places.codes), 1)) for value in used)
@@ -142,6 +143,7 @@ def table_payload(table: AnyTable, profile: Profile, context: ImportContext) -> 
         replace(built, stream=stream.astype(np.int32)),
         tuple(sorted(rejected, key=lambda item: item.line)),
         {"profile": profile.name},
+        row_bytes=lambda line: table.row_bytes(int(np.searchsorted(table.lines, line)), profile.delimiter),
     )
 
 
@@ -268,6 +270,9 @@ def _filled(table: AnyTable, template: str, indices: dict[str, int]) -> tuple[In
     of_row, texts = np.zeros(len(table), dtype=np.int32), [template]
     for name, index in indices.items():
         numbers, cells = table.categories(index)
+        if len(texts) == 1:
+            of_row, texts = numbers, [texts[0].replace("{" + name + "}", cell) for cell in cells]
+            continue
         pairs, of_row_wide = np.unique(of_row.astype(np.int64) * max(len(cells), 1) + numbers, return_inverse=True)
         of_row = of_row_wide.astype(np.int32)
         texts = [

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from domain.errors import FormatError
 from domain.observation import ParsedPayload
+from ingest.formats.decoding import ByteSource
 from ingest.profile import Profile
 
 
@@ -56,6 +57,8 @@ class Format:
         `(raw, profile, context) -> ParsedPayload`; raises `FormatError` only when the bytes are not the format at all.
     chunks
         The same in parts of bounded size, for formats that grow to gigabytes; None = one part.
+    stream
+        `(source, encoding, profile, context) -> payloads` of a text of any size, read once; None = the format needs all its bytes.
     default_profile
         Name of the shipped profile used where none is given.
     unit_is_the_datastreams
@@ -68,7 +71,7 @@ class Format:
     chunks: Callable[[bytes, Profile | None, ImportContext], Iterator[ParsedPayload]] | None = None
     default_profile: str | None = None
     unit_is_the_datastreams: bool = False
-    row: Callable[[bytes, int], bytes] | None = None
+    stream: Callable[[ByteSource, str, Profile | None, ImportContext], Iterator[ParsedPayload]] | None = None
 
     def parts(self, raw: bytes, profile: Profile | None, context: ImportContext) -> Iterator[ParsedPayload]:
         """Yield the payload, in one part or in several."""

@@ -125,16 +125,14 @@ def read_tables(raw: bytes, profile: Profile, *, where: str) -> Iterator[Table |
         yield _table_of_rows(rows[position:], position + 1, header, rows[: max(position - 1, 0)])
         return
     encoding = profile.encoding or detect_encoding(raw, where=where)
-    yield from read_text_tables(io.BytesIO(raw), encoding, profile, where=where, block_bytes=BLOCK_BYTES)
+    yield from read_text_tables(io.BytesIO(raw), encoding, profile, where=where)
 
 
-def read_text_tables(
-    source: ByteSource, encoding: str, profile: Profile, *, where: str, block_bytes: int = BLOCK_BYTES
-) -> Iterator[Table | ColumnarTable]:
-    """Yield the rows of delimited text in parts of about `block_bytes`; see `read_tables`."""
+def read_text_tables(source: ByteSource, encoding: str, profile: Profile, *, where: str) -> Iterator[Table | ColumnarTable]:
+    """Yield the rows of delimited text in parts of about `BLOCK_BYTES`; see `read_tables`."""
     found: tuple[int, tuple[str, ...], tuple[tuple[str, ...], ...]] | None = None
     try:
-        for first, block in text_blocks(source, encoding, block_bytes):
+        for first, block in text_blocks(source, encoding, BLOCK_BYTES):
             skipped = 0
             if found is None:
                 found = _text_header(block, profile, where)

@@ -15,6 +15,7 @@ from domain.errors import GroundWatchError, InputError, NotFoundError, RequestEr
 from domain.model import EventEffect, EventKind, StationEvent
 from service.bootstrap import Container
 from service.commands.output import complain, emit, jsonable, say
+from service.commands.progress import ProgressLine
 from service.settings import load_settings
 
 if TYPE_CHECKING:
@@ -47,22 +48,7 @@ def _import(container: Container, path: Path, arguments: argparse.Namespace) -> 
     if is_delivery(arguments.format, arguments.profile):
         return _import_delivery(container, path, arguments)
     try:
-        report = container.pipeline.ingest_file(
-            read_file(path),
-            path.name,
-            format=arguments.format,
-            profile=arguments.profile,
-            station=arguments.station,
-            unit=arguments.unit,
-            datum=arguments.datum,
-            zone=arguments.zone,
-            frame=arguments.frame,
-            convert_datum=arguments.convert_datum,
-            create=not arguments.no_create,
-            actor=getpass.getuser(),
-            dry_run=arguments.dry_run,
-            now=container.clock(),
-        )
+        report = _ingest(container, path, arguments)
     except InputError as error:
         _tell_unusable(path, error, as_json=arguments.json)
         return UNUSABLE
@@ -92,6 +78,38 @@ def _import_delivery(container: Container, path: Path, arguments: argparse.Names
         _tell(path, report.to_json())
         say(f"  delivery {report.notes['delivery']} version {report.notes['version']} of {report.notes['datastream']}")
     return report.exit_code
+
+
+def _ingest(container: Container, path: Path, arguments: argparse.Namespace) -> ImportReport:
+    with ProgressLine(path.name, sys.stderr) as progress:
+        try:
+            return container.pipeline.ingest_path(
+                path,
+                watch=progress,
+                format=arguments.format,
+                profile=arguments.profile,
+                station=arguments.station,
+                unit=arguments.unit,
+                datum=arguments.datum,
+                zone=arguments.zone,
+                frame=arguments.frame,
+                convert_datum=arguments.convert_datum,
+                create=not arguments.no_create,
+                actor=getpass.getuser(),
+                dry_run=arguments.dry_run,
+                now=container.clock(),
+            )
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        except KeyboardInterrupt:
+            complain(
+                f"\n{path}: interrupted; what was stored stays ({progress.stored:,} rows). Import it again to go on from there."
+            )
+            raise
+
+
+def _unreadable(path: Path, error: OSError) -> InputError:
+    return InputError(f"cannot be read: {error.strerror}.", where=str(path), remedy="check the path and its permissions")
 
 
 def _keep_profile(container: Container, named: str | None) -> None:
@@ -127,9 +145,7 @@ def read_file(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InputError(
-            f"cannot be read: {error.strerror}.", where=str(path), remedy="check the path and its permissions"
-        ) from error
+        raise _unreadable(path, error) from error
 
 
 def _tell_unusable(path: Path, error: GroundWatchError, *, as_json: bool) -> None:

@@ -47,6 +47,17 @@ CROSS JOIN LATERAL (
 COPY observation (datastream_id, phenomenon_time, phenomenon_end, result, sigma, quality, quality_reasons, result_time, received_at, batch_id)
 FROM STDIN (FORMAT binary);
 
+-- name: is_stored_part
+-- Rows that one batch stored still carry it unless they were corrected or removed: as many as there were, and all of them stand.
+SELECT part.rows = (
+    SELECT count(*) FROM observation
+    WHERE datastream_id BETWEEN %(low)s AND %(high)s AND phenomenon_time BETWEEN %(first)s AND %(last)s AND batch_id = part.batch_id)
+FROM import_part AS part WHERE part.content_sha256 = %(content)s;
+
+-- name: insert_part
+INSERT INTO import_part (content_sha256, batch_id, rows) VALUES (%(content)s, %(batch_id)s, %(rows)s)
+ON CONFLICT (content_sha256) DO UPDATE SET batch_id = excluded.batch_id, rows = excluded.rows;
+
 -- name: create_staging
 CREATE TEMPORARY TABLE IF NOT EXISTS staged_observation (
     ordinal          integer NOT NULL,

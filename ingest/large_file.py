@@ -1,0 +1,378 @@
+"""Files of any size: read once from beginning to end, sorted on disk, committed a part at a time.
+
+The first pass parses, resolves and checks block by block and spools the rows; nothing is stored before it has ended well, and only if the
+file did not change meanwhile. The second commits the parts. A part is known by the digest of its rows, so whatever ended an
+import, the next one goes on where it stopped, and an identical file changes nothing. This file finishes with `import_large`.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import hashlib
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from domain.errors import FormatError, InputError
+from domain.observation import Batch, Columns, CommitCounts, ParsedPayload, QuarantineEntry, RawPayload, Rejected, columns
+from domain.ports import ObservationStore, RawFiles
+from ingest.checking import storable, without_contradictions
+from ingest.formats.decoding import GZIP_MAGIC, ByteSource, text_blocks
+from ingest.formats.format import Format, ImportContext
+from ingest.mapping import StreamResolver
+from ingest.profile import Profile
+from ingest.report import MAX_LISTED_REJECTS
+from ingest.spool import Spool
+
+LARGE_BYTES = 16 * 1024 * 1024
+LARGE_GZIP_BYTES = 2 * 1024 * 1024
+HEAD_BYTES = 1024 * 1024
+WRITERS = 2
+_REJECTS_A_BATCH = 5_000
+_CHUNK = 1 << 20
+
+Watch = Callable[[str, int, int], None]
+"""Told about progress: what is done (`reading`: bytes, `storing`: rows), how much of it, and of how much."""
+
+
+@dataclass(frozen=True, slots=True)
+class LargeFile:
+    """A file on disk and what a first look at all of it told: digest, size, and its beginning, unpacked."""
+
+    path: Path
+    filename: str
+    sha256: str
+    size: int
+    head: bytes
+    encoding: str | None
+
+    @contextmanager
+    def opened(self, watch: Watch | None = None) -> Iterator[ByteSource]:
+        """Lend the unpacked content; at the end of the block it must have been the same file that was looked at.
+
+        Raises
+        ------
+        InputError
+            The file has changed.
+        FormatError
+            The gzip stream is damaged.
+        """
+        with self.path.open("rb") as stream:
+            hashed = _Hashed(stream, lambda done: watch("reading", done, self.size) if watch else None)
+            try:
+                yield gzip.GzipFile(fileobj=hashed, mode="rb") if _is_gzip(self.path) else hashed  # type: ignore[call-overload]
+            except (gzip.BadGzipFile, EOFError, zlib.error) as fault:
+                raise FormatError(
+                    f"the gzip stream is damaged ({fault}).", where=self.filename, remedy="send the file again"
+                ) from fault
+            while hashed.read(_CHUNK):
+                pass
+            if hashed.digest() != self.sha256:
+                raise _changed(self.filename)
+
+
+class _Hashed:
+    """A file that digests what is read of it."""
+
+    def __init__(self, stream: BinaryIO, told: Callable[[int], None]) -> None:
+        self._stream, self._told, self._hash, self._done = stream, told, hashlib.sha256(), 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        part = self._stream.read(size)
+        self._hash.update(part)
+        self._done += len(part)
+        self._told(self._done)
+        return part
+
+    def digest(self) -> str:
+        return self._hash.hexdigest()
+
+
+def is_large(path: Path) -> bool:
+    """Is the file too long to be held in memory?"""
+    return path.stat().st_size > (LARGE_GZIP_BYTES if _is_gzip(path) else LARGE_BYTES)
+
+
+def _is_gzip(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+
+
+def look_at(path: Path, filename: str) -> LargeFile:
+    """Read a file once, for its digest and its encoding.
+
+    Raises
+    ------
+    FormatError
+        The gzip stream is damaged.
+    """
+    digest, size = hashlib.sha256(), 0
+    encodings = _Encodings()
+    unpacking = zlib.decompressobj(wbits=31) if _is_gzip(path) else None
+    head = b""
+    try:
+        with path.open("rb") as stream:
+            while part := stream.read(_CHUNK):
+                digest.update(part)
+                size += len(part)
+                for text in (part,) if unpacking is None else _unpacked(unpacking, part):
+                    head += text[: HEAD_BYTES - len(head)]
+                    encodings.feed(text)
+    except zlib.error as fault:
+        raise FormatError(f"the gzip stream is damaged ({fault}).", where=filename, remedy="send the file again") from fault
+    return LargeFile(path, filename, digest.hexdigest(), size, head, encodings.found())
+
+
+def _unpacked(unpacking: Any, part: bytes) -> Iterator[bytes]:
+    """Yield what a part of the first gzip member unpacks to, a bounded piece at a time."""
+    while part and not unpacking.eof:
+        yield unpacking.decompress(part, 16 * _CHUNK)
+        part = unpacking.unconsumed_tail
+
+
+class _Encodings:
+    """Which of UTF-8 and GB18030 decodes all that was fed."""
+
+    def __init__(self) -> None:
+        self._open = {name: codecs.getincrementaldecoder(name)("strict") for name in ("utf-8", "gb18030")}
+        self._is_utf_16: bool | None = None
+
+    def feed(self, part: bytes) -> None:
+        if self._is_utf_16 is None and part:
+            self._is_utf_16 = part.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        is_plain = part.isascii()
+        for name, decoder in list(self._open.items()):
+            if is_plain and not decoder.getstate()[0]:
+                continue
+            try:
+                decoder.decode(part)
+            except UnicodeDecodeError:
+                del self._open[name]
+
+    def found(self) -> str | None:
+        if self._is_utf_16:
+            return "utf-16"
+        for name, decoder in self._open.items():
+            try:
+                decoder.decode(b"", final=True)
+            except UnicodeDecodeError:
+                continue
+            return "utf-8-sig" if name == "utf-8" else name
+        return None
+
+
+def _changed(filename: str) -> InputError:
+    return InputError("the file changed while it was read.", where=filename, remedy="import it again when nobody writes to it")
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What an import of a large file did."""
+
+    counts: CommitCounts = field(default_factory=lambda: CommitCounts(0, 0, 0, 0, None, None))
+    rejects: list[Rejected] = field(default_factory=list)
+    stations: dict[str, None] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
+    batch_ids: list[int] = field(default_factory=list)
+
+    def take(self, counts: CommitCounts, rejected: Sequence[Rejected]) -> None:
+        """Add what one commit did."""
+        self.counts += counts
+        self.rejects += rejected[: MAX_LISTED_REJECTS - len(self.rejects)]
+        self.batch_ids += [counts.batch_id] if counts.batch_id is not None else []
+
+
+class _Importer:
+    """One import of one large file."""
+
+    def __init__(
+        self,
+        file: LargeFile,
+        template: Batch,
+        store: ObservationStore,
+        raw_files: RawFiles | None,
+        *,
+        rehearse: bool,
+        watch: Watch,
+        parameters: Callable[[], dict[str, Any]],
+    ) -> None:
+        self.file, self.template, self.store, self.raw_files = file, template, store, raw_files
+        self.rehearse, self.watch, self.parameters = rehearse, watch, parameters
+        self.outcome = Outcome()
+        self._raw: Future[RawPayload] | None = None
+
+    def run(
+        self, payloads: Callable[[ByteSource], Iterator[ParsedPayload]], resolver: StreamResolver, now: datetime, spool: Spool
+    ) -> None:
+        with ThreadPoolExecutor(1, "archive") as archive:
+            if not self.rehearse:
+                self._raw = archive.submit(self._keep, now)
+            waiting: list[Rejected] = []
+            with self.file.opened(self.watch) as source:
+                for payload in payloads(source):
+                    rows, rejected, stations = storable(payload, resolver, payload.row_bytes or _no_bytes, now)
+                    self.outcome.stations.update(dict.fromkeys(stations))
+                    self.outcome.notes.update(payload.notes)
+                    spool.add(rows)
+                    waiting += rejected
+            self._reject(waiting)
+            self._store(spool)
+
+    def _keep(self, now: datetime) -> RawPayload:
+        file = self.file
+        if self.raw_files is None:
+            body = file.path.read_bytes()
+            return RawPayload(file.filename, file.sha256, file.size, now, body=body)
+        location = self.raw_files.keep_file(file.path, file.sha256)
+        return RawPayload(file.filename, file.sha256, file.size, now, location=location)
+
+    def _reject(self, waiting: list[Rejected]) -> None:
+        for start in range(0, len(waiting), _REJECTS_A_BATCH):
+            self._commit(columns([], [], []), waiting[start : start + _REJECTS_A_BATCH], None)
+
+    def _store(self, spool: Spool) -> None:
+        """Commit the parts, several at once; the pool of writers never holds more parts than it has threads."""
+        stored = 0
+        with ThreadPoolExecutor(WRITERS, "commit") as writers:
+            running: list[tuple[int, Future[tuple[CommitCounts, list[Rejected]]]]] = []
+            try:
+                for part in spool.parts():
+                    if len(running) == WRITERS:
+                        stored += self._finish(*running.pop(0))
+                        self.watch("storing", stored, spool.rows)
+                    running.append((len(part), writers.submit(self._store_part, part)))
+                    del part
+                while running:
+                    stored += self._finish(*running.pop(0))
+                    self.watch("storing", stored, spool.rows)
+            except BaseException:
+                writers.shutdown(cancel_futures=True)
+                raise
+
+    def _finish(self, rows: int, part: Future[tuple[CommitCounts, list[Rejected]]]) -> int:
+        self.outcome.take(*part.result())
+        return rows
+
+    def _store_part(self, rows: Columns) -> tuple[CommitCounts, list[Rejected]]:
+        kept, refused = without_contradictions(rows)
+        raw = self._lines({line for line, _, _ in refused})
+        rejected = [Rejected(line, code, reason, raw[line]) for line, code, reason in sorted(refused)]
+        return self._committed(kept, rejected, content_sha256(kept) if len(kept) else None), rejected
+
+    def _commit(self, rows: Columns, rejected: list[Rejected], content: str | None) -> None:
+        self.outcome.take(self._committed(rows, rejected, content), rejected)
+
+    def _committed(self, rows: Columns, rejected: list[Rejected], content: str | None) -> CommitCounts:
+        if self.rehearse or self._raw is None:
+            return CommitCounts(len(rows), 0, 0, len(rejected), None, None)
+        batch = Batch(
+            source_kind=self.template.source_kind,
+            source=self.template.source,
+            columns=rows,
+            raws=(self._raw.result(),),
+            quarantine=tuple(QuarantineEntry(item, 0) for item in rejected),
+            actor=self.template.actor,
+            format=self.template.format,
+            profile=self.template.profile,
+            sha256=self.template.sha256,
+            received_at=self.template.received_at,
+            parameters=self.parameters(),
+            content_sha256=content,
+        )
+        return self.store.commit(batch)
+
+    def _lines(self, wanted: set[int]) -> dict[int, bytes]:
+        """Return the bytes of some lines, by reading the file again; only contradictions need it."""
+        found: dict[int, bytes] = {}
+        if not wanted:
+            return found
+        with self.file.opened() as source:
+            for first, block in text_blocks(source, self.file.encoding or "utf-8", 16 * _CHUNK):
+                last = first + block.count(b"\n")
+                inside = [line for line in wanted if first <= line <= last]
+                if inside:
+                    rows = block.split(b"\n")
+                    found |= {line: rows[line - first] for line in inside if line - first < len(rows)}
+        return found
+
+
+def _no_bytes(_line: int) -> bytes:
+    return b""
+
+
+def content_sha256(rows: Columns) -> str:
+    """Return a digest of rows in order, of all that makes their values, but not of the lines that they stand on."""
+    digest = hashlib.sha256()
+    for values in (rows.stream, rows.time, rows.end, rows.result, rows.sigma, rows.quality):
+        digest.update(np.ascontiguousarray(values).view(np.uint8).data)
+    if rows.reasons is not None and rows.reasons.any():
+        digest.update("\n".join(" ".join(codes) if codes else "" for codes in rows.reasons).encode())
+    return digest.hexdigest()
+
+
+def import_large(
+    file: LargeFile,
+    entry: Format,
+    profile: Profile | None,
+    context: ImportContext,
+    resolver: StreamResolver,
+    template: Batch,
+    *,
+    store: ObservationStore,
+    raw_files: RawFiles | None,
+    spool: Path | None,
+    rehearse: bool,
+    watch: Watch | None,
+    parameters: Callable[[], dict[str, Any]],
+    now: datetime,
+) -> Outcome:
+    """Put a large file through parsing, mapping, checks and commit; see `ingest.pipeline.Pipeline.ingest_path`.
+
+    Parameters
+    ----------
+    file
+        As `look_at` found it.
+    entry, profile, context, resolver
+        How to read it and where its streams go; the format must be able to stream.
+    template
+        What every batch of it has in common.
+    spool
+        Folder for the sorted rows; it needs about as much room as the unpacked file.
+    rehearse
+        Store nothing.
+    watch
+        Told about progress.
+    parameters
+        Returns what is recorded with each batch, when it is committed.
+
+    Raises
+    ------
+    FormatError
+        When nothing of the file can be used, or the end of it is not like its beginning; nothing was stored.
+    InputError
+        When the file changed while it was read; nothing was stored.
+    UnavailableError
+        When the store is out of reach; the parts committed by then are stored, and the next import goes on from there.
+    """
+    assert entry.stream is not None
+    encoding = (profile.encoding if profile else None) or file.encoding
+    if encoding is None:
+        raise FormatError(
+            "the text is neither UTF-8 nor GB18030.",
+            where=file.filename,
+            remedy="save it as UTF-8, or state encoding: in a profile",
+        )
+    stream = entry.stream
+    told = watch or (lambda *_: None)
+    importer = _Importer(file, template, store, raw_files, rehearse=rehearse, watch=told, parameters=parameters)
+    with Spool(spool) as spooled:
+        importer.run(lambda source: stream(source, encoding, profile, context), resolver, now, spooled)
+    return importer.outcome

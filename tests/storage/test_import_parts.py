@@ -1,0 +1,79 @@
+"""Parts of files: recognised when every row still stands, compared when one does not."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from domain.errors import ConflictError
+from domain.model import Datastream
+from storage.commit import _classify
+from storage.database import Database
+from storage.observations import ObservationRepository
+from storage.raw_files import FileStore
+from tests.storage.batches import batch_of, id_of
+
+CONTENT = "c" * 64
+
+
+@pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Count the rows that were compared with stored ones."""
+    counted: list[int] = []
+
+    def classify(connection, rows):  # type: ignore[no-untyped-def]
+        counted.append(len(rows))
+        return _classify(connection, rows)
+
+    monkeypatch.setattr("storage.commit._classify", classify)
+    return counted
+
+
+@pytest.mark.stack
+def test_a_part_that_stands_is_recognised_until_one_of_its_rows_changes(
+    observations: ObservationRepository, datastream: Datastream, database: Database, compared: list[int]
+) -> None:
+    part = replace(batch_of(datastream, range(10), range(10)), content_sha256=CONTENT)
+    assert observations.commit(part).accepted == 10
+    again = observations.commit(part)
+    assert (again.accepted, again.duplicate, again.ledger_seq, compared) == (0, 10, None, [10])
+    observations.commit(batch_of(datastream, [20], [1.0]))
+    assert observations.commit(part).duplicate == 10
+    assert compared == [10, 1]
+    observations.commit(batch_of(datastream, [4], [44.0]))
+    back = observations.commit(part)
+    assert (back.accepted, back.duplicate, back.corrected, compared) == (0, 9, 1, [10, 1, 1, 10])
+    assert observations.commit(part).duplicate == 10
+    assert compared[-1] == 10  # rows of two batches are never taken for one part
+    with database.transaction() as connection:
+        connection.execute("DELETE FROM observation WHERE datastream_id = %s", [id_of(datastream)])
+    assert observations.commit(part).accepted == 10
+    assert observations.commit(part).duplicate == 10
+    assert len(compared) == 6
+
+
+@pytest.mark.stack
+def test_a_part_of_which_some_was_known_is_not_remembered(
+    observations: ObservationRepository, datastream: Datastream, compared: list[int]
+) -> None:
+    observations.commit(batch_of(datastream, [3], [3.0]))
+    part = replace(batch_of(datastream, range(5), range(5)), content_sha256="d" * 64)
+    assert [observations.commit(part).duplicate for _ in range(2)] == [1, 5]
+    assert compared == [1, 5, 5]
+
+
+def test_a_file_is_archived_without_being_held_and_only_as_it_was_digested(tmp_path: Path) -> None:
+    body = b"0123456789abcdef\n" * 200_000
+    path = tmp_path / "large.csv"
+    path.write_bytes(body)
+    store, digest = FileStore(tmp_path / "raw"), hashlib.sha256(body).hexdigest()
+    location = store.keep_file(path, digest)
+    assert store.read(location) == body
+    assert store.keep(body, digest) == location == store.keep_file(path, digest)
+    path.write_bytes(body + b"more\n")
+    with pytest.raises(ConflictError):
+        store.keep_file(path, hashlib.sha256(b"x").hexdigest())
+    assert len([found for found in (tmp_path / "raw").rglob("*") if found.is_file()]) == 1
