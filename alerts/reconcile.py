@@ -56,11 +56,10 @@ def reconcile(episodes: Sequence[Episode], alerts: Sequence[AlertRecord]) -> Pla
         last = mine[-1]
         if last.onset not in carried_onsets(carried):
             carried[_id(alert)] = (alert, last)
-    fresh = [episode for episode in episodes if episode.onset not in taken]
-    opened = next((episode for episode in fresh if episode.ended is None), None)
-    return Plan(
-        tuple(carried.values()), opened, tuple(vanished), tuple(episode for episode in fresh if episode.ended is not None)
-    )
+    opened = next((episode for episode in episodes if episode.onset not in taken and episode.ended is None), None)
+    mine_too = carried_onsets(carried)  # of a breach that corrected data cut in two, the alert carries the newer part
+    past = tuple(episode for episode in episodes if episode.onset not in mine_too and episode.ended is not None)
+    return Plan(tuple(carried.values()), opened, tuple(vanished), past)
 
 
 def carried_onsets(carried: Mapping[int, tuple[AlertRecord, Episode]]) -> set[datetime]:
