@@ -62,6 +62,11 @@ class Cells:
     mean: Floats
     sigma: Floats
 
+    def take(self, rows: npt.NDArray[np.intp]) -> Cells:
+        """Return some of the cells."""
+        place = (self.column[rows], self.row[rows], self.longitude_deg[rows], self.latitude_deg[rows])
+        return Cells(*place, self.n[rows], self.mean[rows], self.sigma[rows])
+
 
 def look_vector(incidence_deg: Floats | float, heading_deg: Floats | float) -> Floats:
     """Return (east, north, up) from the ground to a right-looking satellite, shape (3, ...).

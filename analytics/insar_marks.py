@@ -92,11 +92,17 @@ def compare_with_marks(
     """
     longitude, latitude, truth = (np.asarray(part, dtype=np.float64) for part in marks)
     counts, means = means_near(points, (longitude, latitude), radius_m)
+    return compare_means(counts, means, (longitude, latitude, truth))
+
+
+def compare_means(counts: npt.NDArray[np.int64], means: Floats, marks: tuple[Floats, Floats, Floats]) -> MarkComparison:
+    """Compare means of points at places with what is known there; see `compare_with_marks`."""
+    longitude, latitude, truth = marks
     used = np.isfinite(means) & np.isfinite(truth)
     number = int(used.sum())
     if number < MARKS_FOR_A_CONSTANT:
         absent = np.full(len(truth), np.nan)
-        reason = f"{number} marks have both a rate and points within {radius_m:g} m; {MARKS_FOR_A_CONSTANT} are needed"
+        reason = f"{number} places have both a rate and points near it; {MARKS_FOR_A_CONSTANT} are needed"
         return MarkComparison(counts, absent, absent, (np.nan,) * 3, number, None, None, None, None, None, reason)
     centre = (float(longitude[used].mean()), float(latitude[used].mean()))
     east, north = metres(longitude, latitude, centre)

@@ -26,6 +26,7 @@ from service.api.routers import (
     datastreams,
     events,
     health,
+    insar,
     node,
     observations,
     oversight,
@@ -44,6 +45,7 @@ DESCRIPTION = (
     "what is not known is null, never 0. Lists are {items, next}. Errors are RFC 9457 problem details."
 )
 _ROUTERS = (
+    insar,
     quality,
     node,
     session,
