@@ -199,9 +199,15 @@ def _add_analysis(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     analyse.add_argument("--datastream", action="append", metavar="CODE")
     analyse.add_argument("--as-of", help="ledger sequence, or a time with offset")
     explain = _command(
-        commands, "explain", "service.commands.analysis:explain", "recompute an alert from its recorded inputs", machine=True
+        commands,
+        "explain",
+        "service.commands.analysis:explain",
+        "recompute an alert, a run or a finding from its recorded inputs",
+        machine=True,
     )
-    explain.add_argument("alert", help="alert id or identifier")
+    explain.add_argument("result", help="alert id or identifier, run:ID, finding:ID, or a datastream's code with METHOD")
+    explain.add_argument("method", nargs="?", help="velocity, rate_12mo, anomaly, forecast, time_to_limit ... of that datastream")
+    explain.add_argument("--as-of", help="the run that was newest then: a ledger sequence, or a time with offset")
     audit = _command(commands, "audit", "service.commands.analysis:audit", "verify the hash chain of the audit log", machine=True)
     audit.add_argument("action", choices=("verify",))
 
@@ -296,6 +302,8 @@ def _add_registers(commands: argparse._SubParsersAction[argparse.ArgumentParser]
                 )
             if action == "import":
                 command.add_argument("file")
+        if name == "device":
+            _add_devices(actions)
         if name == "rule":
             _add_rule_actions(actions)
 
@@ -342,6 +350,25 @@ def _add_alerts(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     blind.add_argument("--days", type=int, default=30)
 
 
+def _add_devices(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    target, identity = "service.commands.devices", "PROTOCOL:IDENTITY, e.g. sl651:3304020001"
+    _command(actions, "unknown", f"{target}:unknown", "list devices that nobody has admitted", machine=True)
+    admit = _command(
+        actions, "admit", f"{target}:admit", "give a device its station and run its stored frames again", machine=True
+    )
+    admit.add_argument("code", help=identity)
+    admit.add_argument("values", nargs="*", metavar="KEY=VALUE", help="password, note, attributes of the device")
+    admit.add_argument("--station", required=True, help="code of its station")
+    admit.add_argument(
+        "--create", nargs="*", metavar="KEY=VALUE", help="make station (kind, name_zh, name_en) and datastreams that do not exist"
+    )
+    reject = _command(
+        actions, "reject", f"{target}:reject", "refuse a device: no frame of it is stored or answered", machine=True
+    )
+    reject.add_argument("code", help=identity)
+    reject.add_argument("--note", help="why")
+
+
 def _code_help(register: str, action: str) -> str:
     if register == "key":
         roles = "role of the key: device, operator, viewer, supervisor, analyst, admin or partner (with partner=CODE)"
@@ -349,7 +376,7 @@ def _code_help(register: str, action: str) -> str:
     return {
         "sensor": "STATION:SENSOR",
         "datastream": "STATION:PROPERTY or STATION:PROPERTY:CHANNEL",
-        "device": "its station",
+        "device": "its station, or PROTOCOL:IDENTITY of its frames",
     }.get(register, "code")
 
 

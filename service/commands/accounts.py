@@ -1,17 +1,15 @@
-"""Who may do what: users, keys, partners and devices on the command line. Secrets are shown once, when they are made.
+"""Who may do what: users, keys and partners on the command line. Secrets are shown once, when they are made.
 
-This file finishes with `DeviceRegister`.
+This file finishes with `PartnerRegister`.
 """
 
 from __future__ import annotations
 
 import getpass
-import os
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from domain.errors import InputError, NotFoundError
@@ -24,13 +22,15 @@ KEY_ROLES = ("device", "operator", "viewer", "supervisor", "analyst", "admin", "
 NEEDED_BY_ROLE = {"device": "station", "partner": "partner"}
 
 
-def _refuse_unknown(values: Mapping[str, Any], *known: str) -> None:
+def refuse_unknown(values: Mapping[str, Any], *known: str) -> None:
+    """Raise `InputError` for a value that is not among those known."""
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise InputError(f"unknown: {', '.join(unknown)}.", remedy=f"known are {', '.join(known)}")
 
 
-def _password(values: Mapping[str, Any]) -> str | None:
+def checked_password(values: Mapping[str, Any]) -> str | None:
+    """Return the password among the values, or None; `InputError` for one that is too short."""
     if "password" not in values:
         return None
     password = text_of(values, "password") or ""
@@ -55,10 +55,10 @@ class UserRegister:
 
     def add(self, code: str, values: dict[str, Any]) -> Entry:
         """Create an account; a password is drawn and shown once unless one is given."""
-        _refuse_unknown(values, *self.FIELDS)
+        refuse_unknown(values, *self.FIELDS)
         if "role" not in values:
             raise InputError("role missing.", remedy="role=viewer, operator, supervisor, analyst or admin")
-        password = _password(values) or secrets.token_urlsafe(12)
+        password = checked_password(values) or secrets.token_urlsafe(12)
         self.container.add_account(code, text_of(values, "display_name") or code, str(values["role"]), password)
         self._audit("add", code)
         return {"code": code, "role": values["role"], "password": password}
@@ -67,8 +67,8 @@ class UserRegister:
         """Change name, role, password or enabled; a new role or password ends the account's sessions."""
         from service.api.passwords import hash_password
 
-        _refuse_unknown(values, *self.FIELDS)
-        password = _password(values)
+        refuse_unknown(values, *self.FIELDS)
+        password = checked_password(values)
         self.access.update_account(
             code,
             display_name=text_of(values, "display_name"),
@@ -107,7 +107,7 @@ class KeyRegister:
             raise InputError(
                 f"{code!r} is no role of a key.", remedy=f"groundwatch key add ROLE ..., one of {', '.join(KEY_ROLES)}"
             )
-        _refuse_unknown(values, "account", "partner", "station", "note", "days")
+        refuse_unknown(values, "account", "partner", "station", "note", "days")
         if (needed := NEEDED_BY_ROLE.get(code)) and not values.get(needed):
             raise InputError(f"a key of role {code} needs its {needed}.", remedy=f"groundwatch key add {code} {needed}=CODE")
         token = new_token()
@@ -171,7 +171,7 @@ class PartnerRegister:
         return self._store(code, {**stored, **values})
 
     def _store(self, code: str, values: Mapping[str, Any]) -> Entry:
-        _refuse_unknown(values, "name_zh", "name_en", "agreement", "source", "enabled")
+        refuse_unknown(values, "name_zh", "name_en", "agreement", "source", "enabled")
         self.access.upsert_partner(
             code, values["name_zh"], values["name_en"], values["agreement"], values["source"], bool(values.get("enabled", True))
         )
@@ -181,69 +181,3 @@ class PartnerRegister:
     def remove(self, code: str) -> Entry:
         """Disable a partner; its keys no longer open anything."""
         return self.change(code, {"enabled": False})
-
-
-class DeviceRegister:
-    """Devices: a broker account that may publish under its own station only, and an API key for the same station."""
-
-    def __init__(self, container: Container) -> None:
-        self.container = container
-        self.keys = KeyRegister(container)
-
-    def all(self) -> Iterator[Entry]:
-        """Return every device's account at the broker; the service's own is none of a device."""
-        from service.embedded.accounts import SERVICE_USER
-
-        for name, account in self._accounts().read().items():
-            if name == SERVICE_USER:
-                continue
-            yield {"code": name, "stations": list(account.stations) or [name]}
-
-    def add(self, code: str, values: dict[str, Any]) -> Entry:
-        """Give a station's device its password for MQTT and its key for HTTP, both shown once."""
-        _refuse_unknown(values, "password")
-        station = self.container.registers.station(code)
-        if station is None:
-            raise NotFoundError(f"there is no station {code}.", remedy=f"add it first: groundwatch station add {code} kind=...")
-        password = _password(values) or secrets.token_urlsafe(18)
-        self._add_to_broker(station.code, password)
-        key = self.keys.add("device", {"station": station.code, "note": "device"})
-        return {"code": station.code, "mqtt_username": station.code, "mqtt_password": password, "key": key["key"]}
-
-    def change(self, code: str, values: dict[str, Any]) -> Entry:
-        """Give a device a new MQTT password."""
-        password = _password(values)
-        if password is None:
-            raise InputError("nothing to change.", remedy="password=...")
-        self._add_to_broker(code, password)
-        return {"code": code, "mqtt_password": password}
-
-    def remove(self, code: str) -> Entry:
-        """Withdraw a device's account and keys."""
-        from service.embedded import EmbeddedStack
-
-        external = os.environ.get("GROUNDWATCH_BROKER_ACCOUNTS")
-        known = self._accounts().remove(code) if external else EmbeddedStack(self.container.settings.home).remove_device(code)
-        for key in self.container.access.keys():  # noqa: SIM118 - a repository, no mapping
-            if key.role == "device" and key.station == code and key.revoked_at is None:
-                self.container.access.revoke_key(key.key_id, self.container.clock())
-                known = True
-        if not known:
-            raise NotFoundError(f"there is no device {code}.", remedy="groundwatch device list")
-        return {"code": code, "removed": True}
-
-    def _add_to_broker(self, code: str, password: str) -> None:
-        from service.embedded import EmbeddedStack
-
-        if os.environ.get("GROUNDWATCH_BROKER_ACCOUNTS"):
-            self._accounts().add(code, password)
-        else:
-            EmbeddedStack(self.container.settings.home).add_device(code, password)
-
-    def _accounts(self) -> Any:
-        from service.embedded.accounts import AccountFiles
-        from service.embedded.home import Layout, server_account
-
-        external = os.environ.get("GROUNDWATCH_BROKER_ACCOUNTS")
-        directory = Path(external) if external else Layout.of(self.container.settings.home).broker
-        return AccountFiles(directory, server_account())

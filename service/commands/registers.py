@@ -20,7 +20,8 @@ from domain.errors import ConflictError, InputError, NotFoundError, RequestError
 from domain.licence import Licence
 from domain.model import Datastream, Sensor, Station, split_datastream_code, station_code
 from service.bootstrap import Container
-from service.commands.accounts import DeviceRegister, KeyRegister, PartnerRegister, UserRegister
+from service.commands.accounts import KeyRegister, PartnerRegister, UserRegister
+from service.commands.devices import DeviceRegister
 from service.commands.entries import Values, build, parse_values, with_values
 from service.commands.output import emit, jsonable, say
 from service.settings import load_settings
