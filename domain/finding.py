@@ -73,7 +73,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One computation: enough to do it again and get the same digits."""
+    """One computation: enough to do it again and get the same digits. `inputs` holds what it saw beside observations: now and events."""
 
     method: str
     version: str
@@ -83,6 +83,7 @@ class Run:
     input_digest: str
     status: str
     result: Mapping[str, Any]
+    inputs: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,14 @@ import logging
 import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
 from zoneinfo import ZoneInfo
 
 from analytics import AnalysisSettings, LimitLine, Samples, analyse_datastream
+from analytics.recorded import inputs_as_json
 from domain.errors import UnavailableError
 from domain.finding import Outcome
 from domain.licence import Limit
@@ -132,7 +133,9 @@ class Analyst:
         outcomes = compute(task) if self._executor is None else self._executor.submit(compute, task).result()
         outcomes = marked_as_inferred(outcomes, task.events)
         if store and as_of is None:
-            self._container.analyses.save(datastream, outcomes, read_seq)
+            inputs = inputs_as_json(task.events, now)
+            kept = [replace(outcome, run=replace(outcome.run, inputs=inputs)) for outcome in outcomes]
+            self._container.analyses.save(datastream, kept, read_seq)
         return outcomes
 
     def analyse_changed(self, now: datetime, debounce: timedelta, *, keep_on: Callable[[], bool] = lambda: True) -> int:

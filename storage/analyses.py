@@ -7,7 +7,7 @@ analysing twice changes nothing. This file finishes with `AnalysisRepository`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -45,6 +45,7 @@ class RunRow:
     read_seq: int
     recorded_at: datetime
     ledger_seq: int
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +245,7 @@ def _current_findings(connection: Connection, datastream_id: int, method: str) -
 
 def _insert_run(connection: Connection, run: Run, datastream_id: int, read_seq: int, ledger_seq: int) -> int:
     parameters = _run_parameters(run) | {"datastream_id": datastream_id, "read_seq": read_seq, "ledger_seq": ledger_seq}
+    parameters["inputs"] = jsonb(run.inputs)
     row = connection.execute(SQL.insert_run, parameters).fetchone()
     assert row is not None
     return int(row[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 from domain.errors import NotFoundError, RequestError
 from domain.finding import Outcome
@@ -97,15 +98,33 @@ def _line(entry: dict[str, object]) -> str:
 
 
 def explain(arguments: argparse.Namespace) -> int:
-    """Recompute an alert from its recorded inputs; exit 1 when it does not come out the same."""
+    """Recompute an alert, a run or a finding from its recorded inputs; exit 1 when it does not come out the same."""
     with Container(load_settings({"home": arguments.home})) as container:
-        key = int(arguments.alert) if arguments.alert.isdigit() else arguments.alert
-        answer = container.engine.explain(key)
+        answer = _explained(container, arguments)
+    what = " ".join(word for word in (arguments.result, arguments.method) if word)
+    what = what if ":" in what or arguments.method else f"alert {what}"
     if arguments.json:
         emit(answer)
     else:
-        say(f"alert {arguments.alert}: " + ("comes out the same" if answer["same"] else f"differs: {answer['differences']}"))
+        say(f"{what}: " + ("comes out the same" if answer["same"] else f"differs: {answer['differences']}"))
     return 0 if answer["same"] else 1
+
+
+def _explained(container: Container, arguments: argparse.Namespace) -> dict[str, Any]:
+    """The explanation of `run:N`, `finding:N`, a datastream's code with a method, or else of an alert."""
+    from service.explaining import explain_finding_by_id, explain_run, find_run, run_by_id
+
+    kind, _, number = arguments.result.partition(":")
+    if arguments.method is not None:
+        as_of = None if arguments.as_of is None else ledger_seq(container, arguments.as_of)
+        return explain_run(container, find_run(container, arguments.result, arguments.method, as_of))
+    if kind == "run" and number.isdigit():
+        return explain_run(container, run_by_id(container, int(number)))
+    if kind == "finding" and number.isdigit():
+        return explain_finding_by_id(container, int(number))
+    alert = arguments.result
+    answer: dict[str, Any] = container.engine.explain(int(alert) if alert.isdigit() else alert)
+    return answer
 
 
 def audit(arguments: argparse.Namespace) -> int:

@@ -4,12 +4,12 @@ SELECT pg_advisory_xact_lock(1771561, %s);
 
 -- name: latest_runs
 SELECT DISTINCT ON (method) id AS run_id, datastream_id, method, version, parameters, window_start, window_end, input_digest, status, result,
-       read_seq, recorded_at, ledger_seq
+       read_seq, recorded_at, ledger_seq, inputs
 FROM analysis_run WHERE datastream_id = %s ORDER BY method, id DESC;
 
 -- name: run
 SELECT id AS run_id, datastream_id, method, version, parameters, window_start, window_end, input_digest, status, result, read_seq,
-       recorded_at, ledger_seq
+       recorded_at, ledger_seq, inputs
 FROM analysis_run WHERE id = %s;
 
 -- name: append_ledger
@@ -17,9 +17,9 @@ SELECT ledger_append('run', %s);
 
 -- name: insert_run
 INSERT INTO analysis_run (datastream_id, method, version, parameters, window_start, window_end, input_digest, status, result, read_seq,
-                          ledger_seq)
+                          ledger_seq, inputs)
 VALUES (%(datastream_id)s, %(method)s, %(version)s, %(parameters)s, %(window_start)s, %(window_end)s, %(input_digest)s, %(status)s,
-        %(result)s, %(read_seq)s, %(ledger_seq)s)
+        %(result)s, %(read_seq)s, %(ledger_seq)s, %(inputs)s)
 RETURNING id;
 
 -- name: current_findings_of_method
@@ -50,7 +50,7 @@ ORDER BY starts_at, finding.id;
 
 -- name: runs_as_of
 SELECT DISTINCT ON (method) id AS run_id, datastream_id, method, version, parameters, window_start, window_end, input_digest, status, result,
-       read_seq, recorded_at, ledger_seq
+       read_seq, recorded_at, ledger_seq, inputs
 FROM analysis_run WHERE datastream_id = %(datastream_id)s AND (%(as_of)s::bigint IS NULL OR ledger_seq <= %(as_of)s)
 ORDER BY method, id DESC;
 

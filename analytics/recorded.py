@@ -1,0 +1,86 @@
+"""Parameters and events as a run records them, read back so that it can be computed again. This file finishes with `event_from_json`."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from analytics.method import plain
+from domain.model import EventEffect, EventKind, StationEvent
+
+
+def parameters_from_json(kind: type[Any], stored: Mapping[str, Any]) -> Any:
+    """Rebuild a parameters' dataclass from its stored JSON; fields that were not stored take their defaults.
+
+    Parameters
+    ----------
+    kind : type
+        Frozen dataclass; its fields are numbers, texts, enumerations, tuples and dataclasses of these.
+    stored : mapping
+
+    Examples
+    --------
+    >>> from analytics.limits import LimitLine, LimitParameters
+    >>> given = LimitParameters(limits=(LimitLine("red", -50.0, False),))
+    >>> parameters_from_json(LimitParameters, plain(given)) == given
+    True
+    """
+    hints = get_type_hints(kind)
+    return kind(**{item.name: _read(hints[item.name], stored[item.name]) for item in fields(kind) if item.name in stored})
+
+
+def _read(hint: Any, value: Any) -> Any:
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        return None if value is None else _read(next(part for part in get_args(hint) if part is not type(None)), value)
+    if origin is tuple:
+        parts = get_args(hint)
+        inner = parts if len(parts) == len(value) and Ellipsis not in parts else (parts[0],) * len(value)
+        return tuple(_read(part, item) for part, item in zip(inner, value, strict=True))
+    if isinstance(hint, type):
+        if is_dataclass(hint):
+            return parameters_from_json(hint, value)
+        if issubclass(hint, Enum):
+            return hint(value)
+        if hint is float:
+            return float(value)
+    return value
+
+
+def inputs_as_json(events: Sequence[StationEvent], now: datetime) -> dict[str, Any]:
+    """What a run saw beside observations and parameters, as it is recorded with it."""
+    return {
+        "now": plain(now),
+        "events": [
+            {
+                "kind": str(event.kind),
+                "start": plain(event.start),
+                "end": plain(event.end),
+                "effect": str(event.effect),
+                "datastream": event.datastream,
+                "size": event.size,
+                "note": event.note,
+                "author": event.author,
+            }
+            for event in events
+        ],
+    }
+
+
+def event_from_json(station: str, stored: Mapping[str, Any]) -> StationEvent:
+    """One event as it was recorded."""
+    return StationEvent(
+        station,
+        EventKind(stored["kind"]),
+        datetime.fromisoformat(stored["start"]),
+        None if stored["end"] is None else datetime.fromisoformat(stored["end"]),
+        effect=EventEffect(stored["effect"]),
+        datastream=stored["datastream"],
+        size=stored["size"],
+        note=stored["note"],
+        author=stored["author"],
+    )
