@@ -50,7 +50,7 @@ def test_a_record_without_sticking_has_no_slips(seed: int) -> None:
     rng = np.random.default_rng(seed)
     times = days(1000)
     smooth = np.asarray(0.02 * np.arange(1000) + 2.0 * np.sin(np.arange(1000) / 58.0) + coloured_noise(rng, 1000, 0.02, 0.05))
-    assert stick_slips(times, smooth) == []
+    assert stick_slips(times, smooth.astype(np.float64)) == []
 
 
 def test_a_settlement_step_that_nothing_held_back_is_no_slip() -> None:

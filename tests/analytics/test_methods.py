@@ -296,7 +296,7 @@ def test_surveys_whose_scatter_tells_nothing_have_a_change_and_a_rate_without_si
 def test_a_stated_offset_between_two_surveys_is_taken_off_their_change_and_an_unknown_one_leaves_none() -> None:
     samples = Samples(SURVEYS, np.array([2.1, 2.065]))
     moved = datetime(2010, 1, 1, tzinfo=UTC)
-    stated = surveyed(samples, [event(moved, EventEffect.OFFSET, size=-20.0)])
+    stated = surveyed(samples, [event(moved, EventEffect.OFFSET, size=-0.020)])
     assert {s.name: s.value for s in stated.scalars}["cumulative"] == pytest.approx(-15.0)
     unknown = surveyed(samples, [event(moved, EventEffect.OFFSET)])
     assert unknown.run.status == "cannot_tell"
