@@ -62,10 +62,11 @@ class NetworkAnalyst:
         self._analysed: dict[str, datetime] = {}
         self._seen: dict[str, tuple[Any, ...]] = {}
 
-    def analyse_all(self, now: datetime) -> dict[str, list[tuple[str, Outcome]]]:
-        """Analyse every group, those first whose findings the analysis of single datastreams needs."""
+    def analyse_all(self, now: datetime, *, is_first: bool | None = None) -> dict[str, list[tuple[str, Outcome]]]:
+        """Analyse every group, or only those (not) to be analysed before single datastreams; return outcomes by the groups' keys."""
         registry = read_registry(self._container)
-        return {group.key: self.analyse(group, registry, now) for group in groups_of(registry)}
+        wanted = [group for group in groups_of(registry) if is_first is None or group.is_first == is_first]
+        return {group.key: self.analyse(group, registry, now) for group in wanted}
 
     def analyse_first(self, now: datetime) -> list[str]:
         """Analyse marks and layers that changed, before their datastreams are analysed one by one; return the groups' keys."""

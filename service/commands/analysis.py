@@ -23,11 +23,17 @@ def analyse(arguments: argparse.Namespace) -> int:
     with Container(load_settings({"home": arguments.home})) as container, Analyst(container, in_process=True) as analyst:
         as_of = None if arguments.as_of is None else ledger_seq(container, arguments.as_of)
         summaries = []
+        # What groups of datastreams say is not of the past: marks of other stations may have been registered since.
+        has_groups = as_of is None and not arguments.datastream
+        if has_groups:
+            analyst.networks.analyse_all(container.clock(), is_first=True)
         for datastream in _wanted(container, arguments.datastream):
             outcomes = analyst.analyse(datastream, container.clock(), as_of=as_of)
             summaries.append(summary(datastream, outcomes))
             if not arguments.json:
                 say(_line(summaries[-1]))
+        if has_groups:
+            analyst.networks.analyse_all(container.clock(), is_first=False)
         if arguments.json:
             emit({"ok": True, "as_of": as_of, "stored": as_of is None, "datastreams": summaries})
     return 0
