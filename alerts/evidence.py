@@ -62,6 +62,9 @@ def _inputs(context: Context, episode: Episode, definition: Any) -> dict[str, An
         end = episode.ended.isoformat() if episode.ended else "9999"
         standing = [item for item in relevant(definition, context) if item.start.isoformat() <= end]
         found["findings"] = [_finding(item) for item in standing if _end_of(item, definition) >= episode.onset][:FIRST_VALUES]
+    cause = context.cause() if context.cause is not None else None
+    if cause is not None:
+        found["cause"] = dict(cause)
     if context.licences:
         found["licences"] = [licence_as_json(licence) for licence in context.licences]
     return found

@@ -11,6 +11,7 @@ from datetime import datetime, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from alerts.kind_words import told_by_kind
 from alerts.rules import definition_of
 from domain.alert import AlertState, Confirmation, MessageStatus
 from domain.alerting import AlertRecord, Rule
@@ -183,7 +184,7 @@ class _Words:
             f"起始：{self._time(self.alert.onset)}" + (f"；结束：{self._time(self.alert.ended)}" if self.alert.ended else ""),
             f"方法：{self._method()[0]}",
             f"建议措施：{self.action.text_zh}",
-            f"责任单位：{self.action.owner_zh}",
+            f"责任单位：{self._owner()[0]}",
         ]
         return "\n".join(lines)
 
@@ -200,9 +201,21 @@ class _Words:
             f"Since: {self._time(alert.onset)}" + (f"; until {self._time(alert.ended)}" if alert.ended else ""),
             f"Method: {self._method()[1]}",
             f"Proposed action: {self.action.text_en}",
-            f"Who acts: {self.action.owner_en}",
+            f"Who acts: {self._owner()[1]}",
         ]
         return "\n".join(lines)
+
+    def _owner(self) -> tuple[str, str]:
+        """Name who acts: by the cause that analytics found where there is one, else by the rule."""
+        cause = self.evidence.get("cause") or {}
+        if not cause.get("owner_zh") or not cause.get("owner_en"):
+            return self.action.owner_zh, self.action.owner_en
+        depth = f"{cause.get('top_m')}–{cause.get('bottom_m')} m"
+        source = f"; {cause['source']}" if cause.get("source") else ""
+        return (
+            f"{cause['owner_zh']}（成因：{cause.get('cause')}，主要压缩层 {depth}，水位 {cause.get('head')}{source}）",
+            f"{cause['owner_en']} (cause: {cause.get('cause')}, leading layer {depth}, head {cause.get('head')}{source})",
+        )
 
     def _observed(self) -> tuple[str, str]:
         """Say when the newest value is from: a yearly survey's may be months old."""
@@ -215,6 +228,9 @@ class _Words:
     def _compared(self) -> tuple[list[str], list[str]]:
         """Say what an acceleration is measured against, which limit is ahead and when, or which datastreams are missing."""
         details = self.evidence.get("details") or {}
+        own = told_by_kind(self.rule, self.evidence, lambda text: self._time(datetime.fromisoformat(text)))
+        if own[0]:
+            return own
         if "arrivals" in details:
             return self._missing(details["arrivals"])
         if "limit_code" in details:

@@ -35,8 +35,8 @@ class AlertRegisters(Protocol):
     def datastream_by_id(self, datastream_id: int) -> Datastream | None:
         """Return the datastream, or None."""
 
-    def list_datastreams(self, *, after: str | None = None, limit: int = 100) -> Sequence[Datastream]:
-        """Return datastreams by code, those after a code."""
+    def list_datastreams(self, *, station: str | None = None, after: str | None = None, limit: int = 100) -> Sequence[Datastream]:
+        """Return datastreams by code, those of a station where one is named, those after a code."""
 
     def datastream_statuses(self, datastream_ids: Sequence[int]) -> Mapping[int, Arrived]:
         """Return when each datastream was last heard of; one without observations may be left out."""

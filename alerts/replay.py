@@ -22,9 +22,11 @@ from domain.alert import Evaluation, Level, Verdict
 from domain.alerting import Rule, RuleState
 from domain.errors import NotFoundError
 from domain.licence import Licence
-from domain.model import Datastream, Station
+from domain.model import Datastream, Station, StationKind
 from domain.ports import ObservationReader
 
+MOST_LAYERS = 200
+CAUSE_FIELDS = ("cause", "layer", "top_m", "bottom_m", "share", "head", "owner_zh", "owner_en", "source")
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -201,8 +203,20 @@ class Replay:
             start=start,
             zone=self._zone,
             lookup=self._registers.datastream,
+            cause=lambda: self._cause(station, as_of),
             **self._needed(RULES[rule.kind].needs, datastream.datastream_id, station, as_of),
         )
+
+    def _cause(self, station: Station, as_of: int | None) -> Mapping[str, Any] | None:
+        """Return to what the layers of a group attribute its motion, and whose that is by the configured duties; None = unsaid."""
+        if self._runs is None or station.kind is not StationKind.EXTENSOMETER_GROUP:
+            return None
+        for datastream in self._registers.list_datastreams(station=station.code, limit=MOST_LAYERS):
+            for run in self._runs.runs_as_of(datastream.datastream_id or 0, as_of):
+                found = run.result.get("attribution")
+                if isinstance(found, Mapping):
+                    return {name: found.get(name) for name in CAUSE_FIELDS}
+        return None
 
     def _needed(self, needs: Collection[str], datastream_id: int, station: Station, as_of: int | None) -> dict[str, Any]:
         """Read what only some kinds look at."""

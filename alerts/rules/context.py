@@ -59,6 +59,10 @@ class Analysed(Protocol):
     def status(self) -> str:
         """`ok`, `interim`, or why it could not tell."""
 
+    @property
+    def result(self) -> Mapping[str, Any]:
+        """What the method said."""
+
 
 class DatedFinding(Protocol):
     """A stored finding."""
@@ -107,7 +111,8 @@ class Context:
     `samples` are the datastream's observations (None for rules that need none); `source` is the datastream that a derived one comes
     from; `series` reads another datastream as of the same ledger sequence, `lookup` finds one by its code; `runs` are the latest results
     of analytics by method, `analyses` the runs that looked at the datastream and `findings` what they found, as of that sequence;
-    `licences` are the station's, whose days are those of `zone`; `start` is from when on verdicts are asked for.
+    `licences` are the station's, whose days are those of `zone`; `start` is from when on verdicts are asked for;
+    `cause` says to what analytics attribute the motion of the station, for whoever asks.
     """
 
     rule: Rule
@@ -127,6 +132,7 @@ class Context:
     licences: Sequence[Licence] = ()
     zone: tzinfo = UTC
     start: datetime | None = None
+    cause: Callable[[], Mapping[str, Any] | None] | None = None
 
 
 class Definition(Protocol):

@@ -317,6 +317,17 @@ simple("expression", {"inputs": _LEVELS_OF_WELLS, "expression": "abs(a - b) > 2 
        {BREACH: pair(9.0, 5.0), OK: pair(5.5, 5.0), CANNOT_TELL: pair(9.0, None)})  # fmt: skip
 
 
+TOLD = {
+    "quota": ("licence L-QUOTA-BREACH allows 300,000 m3",), "reinjection": ("demands 80 %",),
+    "differential": ("DIFFERENTIAL-BREACH-B:displacement_up", "chainage 0 to 20 m"), "completeness": ("observations in 24 hours",),
+    "expression": ("a = 9, b = 5",), "anomaly": ("spike (anomaly)", "score 12"), "change_point": ("step (velocity)", "size -12 ± 1 mm"),
+    "tamper": ("meter interfered with (tamper)",), "layer_closure": ("closure error (closure)",), "common_mode": ("common motion",),
+    "finding": ("inelastic compaction",), "silence": ("Missing (1/1 datastreams)",), "time_to_limit": ("Limit ahead: L1",),
+    "acceleration": ("Compared: mean rate",),
+}  # fmt: skip
+"""What each kind must say beside what, where, how much, limit, source, how sure, since when, action and owner."""
+
+
 def station_of(kind: str, verdict: Verdict) -> str:
     return f"{kind}-{verdict.value}".replace("_", "-").upper()
 
@@ -395,6 +406,8 @@ def test_a_breach_is_told(world: World, kind: str) -> None:
     for language in ("zh", "en"):
         assert len(body["explanation"][language].splitlines()) >= 9
         assert body["headline"][language]
+    for said in TOLD.get(kind, ()):
+        assert said in body["explanation"]["en"], body["explanation"]["en"]
 
 
 @pytest.mark.parametrize("kind", sorted(RULES))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from alerts.store import AlertFilter
 from domain.model import StationKind
 from service.bootstrap import Container
 from service.settings import Settings
@@ -73,3 +74,24 @@ def test_without_a_head_the_cause_is_not_guessed(world: GroupWorld) -> None:
 
 def test_hardly_any_compaction_is_attributed_to_nobody(world: GroupWorld) -> None:
     assert attribution(world, "EX-K", (0.5, 0.2, 0.1), 1.0) is None
+
+
+def test_the_alert_names_the_owner_that_the_cause_decides(world: GroupWorld) -> None:
+    from alerts.explanation import describe
+    from alerts.rules import parse_rule
+
+    container = world.container
+    rule = parse_rule({
+        "code": "shallow", "kind": "threshold", "name_zh": "压缩量", "name_en": "Compaction", "source": "test", "unit": "mm",
+        "scope": {"datastream": "EX-L:compaction:F1"}, "levels": {"yellow": 20}, "fresh_for": "P9999D",
+        "action": {"owner_zh": "水利局", "owner_en": "water bureau", "text_zh": "核查", "text_en": "inspect"},
+    })  # fmt: skip
+    container.alerts.save_rule(rule, now=container.clock())
+    attribution(world, "EX-L", (14.0, 0.6, 0.2), 1.5)
+    stream = container.registers.datastream("EX-L:compaction:F1")
+    container.engine.evaluate([(stream.datastream_id, after(DAYS), after(DAYS))], container.clock())
+    (alert,) = container.alerts.list_alerts(AlertFilter(rule_code="shallow"))[0]
+    told = describe(alert, container.alerts.rule("shallow"), container.registers.station("EX-L"), stream)
+    assert "Who acts: construction bureau (cause: excavation" in told.text_en
+    assert "责任单位：住房和城乡建设局" in told.text_zh
+    assert container.engine.explain(alert.identifier)["ok"]

@@ -47,6 +47,7 @@ class Observations:
         self.seq = 1
         self.rows: dict[tuple[int, datetime], list[tuple[int, float, float, int]]] = {}
         self.received: dict[int, datetime] = {}
+        self.ends: dict[int, timedelta] = {}
 
     def put(self, datastream_id: int, rows: Sequence[tuple[datetime, float, float, int]]) -> tuple[int, datetime, datetime]:
         self.seq += 1
@@ -69,7 +70,7 @@ class Observations:
             result=np.array([row[1] for row in found], dtype=np.float64),
             sigma=np.array([row[2] for row in found], dtype=np.float64),
             quality=np.array([row[3] for row in found], dtype=np.int16),
-            end=np.full(len(found), NO_TIME),
+            end=time + np.timedelta64(self.ends[datastream_id]) if datastream_id in self.ends else np.full(len(found), NO_TIME),
         )
 
     def last_time(self, datastream_id: int) -> datetime | None:
@@ -105,8 +106,9 @@ class Registers:
     def datastream_by_id(self, datastream_id: int) -> Datastream | None:
         return next((item for item in self.datastreams.values() if item.datastream_id == datastream_id), None)
 
-    def list_datastreams(self, *, after: str | None = None, limit: int = 100) -> Sequence[Datastream]:
-        return [self.datastreams[code] for code in sorted(self.datastreams) if after is None or code > after][:limit]
+    def list_datastreams(self, *, station: str | None = None, after: str | None = None, limit: int = 100) -> Sequence[Datastream]:
+        codes = [code for code in sorted(self.datastreams) if after is None or code > after]
+        return [self.datastreams[code] for code in codes if station in (None, self.datastreams[code].station)][:limit]
 
     def datastream_statuses(self, datastream_ids: Sequence[int]) -> Mapping[int, Status]:
         return {
