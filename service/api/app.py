@@ -24,6 +24,7 @@ from service.api.routers import (
     cases,
     catalogue,
     datastreams,
+    devices,
     events,
     health,
     insar,
@@ -45,6 +46,7 @@ DESCRIPTION = (
     "what is not known is null, never 0. Lists are {items, next}. Errors are RFC 9457 problem details."
 )
 _ROUTERS = (
+    devices,
     insar,
     quality,
     node,

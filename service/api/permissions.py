@@ -39,6 +39,7 @@ class Permission(StrEnum):
     WRITE_RULES = "write_rules"
     READ_CASES = "read_cases"
     HANDLE_CASES = "handle_cases"
+    MANAGE_DEVICES = "manage_devices"
 
 
 _ALL = frozenset(Permission)
@@ -63,6 +64,7 @@ PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
     Role.ANALYST: _KEEPER
     | {
         Permission.READ_BATCHES,
+        Permission.MANAGE_DEVICES,
         Permission.WRITE_OBSERVATIONS,
         Permission.WRITE_EVENTS,
         Permission.ACKNOWLEDGE,

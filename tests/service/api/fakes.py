@@ -399,6 +399,17 @@ class FakeDatabase:
         yield
 
 
+class FakeDevices:
+    def devices(self, after: Any = None, limit: int = 1000) -> list[Any]:
+        return []
+
+    def unknown(self, after: str = "", limit: int = 1000) -> list[Any]:
+        return []
+
+    def device(self, protocol: str, identity: str) -> None:
+        return None
+
+
 class FakeContainer:
     def __init__(self, home: Path, *, demo: bool = False) -> None:
         self.settings = Settings(home=home, demo=demo, minimum_free_bytes=1)
@@ -410,6 +421,7 @@ class FakeContainer:
         self.alerts = FakeAlerts()
         self.engine = FakeEngine(self.alerts)
         self.access = FakeAccess()
+        self.devices = FakeDevices()
         self.pipeline = Pipeline(self.registers, self.observations, None)
 
     database_url = "postgresql://nobody@127.0.0.1:1/none"

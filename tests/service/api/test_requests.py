@@ -322,6 +322,17 @@ CASES = [
     Case("GET", f"{V1}/findings", "viewer", 200, lambda r: r.json()["items"] == []),
     Case("GET", f"{V1}/quarantine", "viewer", 403, problem("permission-denied")),
     Case("GET", f"{V1}/quarantine", "analyst", 200, lambda r: r.json()["items"] == []),
+    Case("GET", f"{V1}/devices", "viewer", 403, problem("permission-denied")),
+    Case("GET", f"{V1}/devices", "supervisor", 200, lambda r: r.json() == {"items": [], "next": None}),
+    Case("GET", f"{V1}/devices/unknown", "supervisor", 200, lambda r: r.json() == {"items": [], "next": None}),
+    Case("GET", f"{V1}/devices/unknown", "operator", 403, problem("permission-denied")),
+    Case(
+        "POST", f"{V1}/devices/admissions", "supervisor", 403, problem("permission-denied"), {"device": "sl651:1", "station": "X"}
+    ),
+    Case("POST", f"{V1}/devices/admissions", "analyst", 400, problem("input"), {"device": "modbus:1", "station": "X"}),
+    Case("POST", f"{V1}/devices/admissions", "analyst", 404, problem("not-found"), {"device": "sl651:1", "station": "NOSUCH"}),
+    Case("POST", f"{V1}/devices/admissions", "analyst", 422, problem("validation"), {"device": "sl651:1"}),
+    Case("POST", f"{V1}/devices/rejections", "viewer", 403, problem("permission-denied"), {"device": "sl651:1"}),
     Case(
         "GET",
         f"{V1}/catalogue",

@@ -36,6 +36,7 @@ WRITES = {
     Permission.CONFIRM,
     Permission.WRITE_RULES,
     Permission.HANDLE_CASES,
+    Permission.MANAGE_DEVICES,
 }
 
 
