@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from domain.datum import offset_m
 from domain.errors import ConflictError, DatumError, InputError, UnitError
 from domain.model import Datastream, Disclosure, ObservedProperty, Sensor, Station, StationKind, datastream_code, station_code
-from domain.observation import Columns, SourceStream
+from domain.observation import Columns, FloatArray, SourceStream
 from domain.ports import Registry
 from domain.units import canonical, compatible, convert, convert_spread, parse_unit
 from ingest.datum_shift import DatumShift
@@ -25,6 +25,7 @@ from ingest.formats.format import ImportContext
 from ingest.quality import Bounds
 
 UNSTATED = "unstated"
+T = TypeVar("T", float, FloatArray)
 _REFERENCE = "reference_m"
 
 
@@ -60,8 +61,8 @@ class Target:
             result = self.datum.apply(rows.time, result)
         return replace(rows, stream=np.full(len(rows), self.datastream_id, dtype=np.int32), result=result, sigma=sigma)
 
-    def convert_one(self, result: float) -> float:
-        """Return one value of a device, which reports in its datastream's datum, in the datastream's unit."""
+    def convert_one(self, result: T) -> T:
+        """Return one value of a device (or an array of them), which reports in its datastream's datum, in the datastream's unit."""
         assert self.datum is None
         if self.source_unit != self.datastream.unit:
             result = convert(result, self.source_unit, self.datastream.unit)

@@ -19,10 +19,21 @@ import numpy as np
 
 from domain.errors import GroundWatchError, InputError, UnavailableError
 from domain.model import Device, DeviceStatus, station_code
-from domain.observation import Batch, Columns, CommitCounts, QuarantineEntry, RawPayload, Rejected, SourceStream, columns
+from domain.observation import (
+    Batch,
+    Columns,
+    CommitCounts,
+    QuarantineEntry,
+    RawPayload,
+    Rejected,
+    SourceStream,
+    columns,
+    concatenate,
+)
 from domain.ports import ObservationStore, Registry
 from ingest.formats import MESSAGE_FORMATS, ImportContext, MessageContext
-from ingest.formats.native_json import Element, Elements
+from ingest.formats.json_runs import Run
+from ingest.formats.native_json import Element, Elements, elements_of
 from ingest.mapping import Refusal, StreamResolver, Target
 from ingest.quality import CLOCK_LIMIT, flagged_rows
 from ingest.report import MessageReceipt
@@ -60,11 +71,18 @@ class _Prepared:
     is_ignored: bool = False
     message_id: str | None = None
     elements: list[tuple[Target, Element]] = field(default_factory=list)
+    runs: list[tuple[Target, Run]] = field(default_factory=list)
     rejects: list[Rejected] = field(default_factory=list)
+
+    @property
+    def observations(self) -> int:
+        """Return how many observations go to the store."""
+        return len(self.elements) + sum(len(run) for _, run in self.runs)
 
     def refuse_all(self, reject: Rejected) -> None:
         """Quarantine the message as a whole."""
         self.elements.clear()
+        self.runs.clear()
         self.rejects[:] = [reject]
 
 
@@ -179,6 +197,7 @@ def _prepare(message: Message, registry: Registry, targets: _Targets, now: datet
     if found.uplink is not None:
         _date_like_the_first_copy(found, copies)
     latest_us = round((now + CLOCK_LIMIT).timestamp() * 1_000_000)
+    _take_runs(result, found, station, targets, latest_us)
     for element in found.values:
         target = targets.of(station, element.key, found.units.get(element.key))
         if isinstance(target, Refusal) and element.key in found.optional:
@@ -190,9 +209,19 @@ def _prepare(message: Message, registry: Registry, targets: _Targets, now: datet
             result.rejects.append(Rejected(element.line, "clock", reason, _raw(message, element)))
         else:
             result.elements.append((target, element))
-    if not found.values and not found.rejected and not found.is_sign_of_life:
+    if not found.values and not found.runs and not found.rejected and not found.is_sign_of_life:
         result.rejects.append(Rejected(0, "value", "the payload holds no observation", message.payload))
     return result
+
+
+def _take_runs(result: _Prepared, found: Elements, station: str, targets: _Targets, latest_us: int) -> None:
+    """Take what can be taken as a whole; the elements of the others are looked at one by one."""
+    for run in found.runs:
+        target = targets.of(station, run.key, found.units.get(run.key))
+        if isinstance(target, Refusal) or (run.time_us > latest_us).any():
+            found.values.extend(elements_of(run))
+        else:
+            result.runs.append((target, run))
 
 
 def _refuse_nobodys(result: _Prepared) -> bool:
@@ -246,7 +275,7 @@ def _commit(
             half = len(prepared) // 2
             first = _commit(store, prepared[:half], now, source_kind, actor)
             return first + _commit(store, prepared[half:], now, source_kind, actor)
-        if not prepared[0].elements:
+        if not prepared[0].observations:
             raise
         code = fault.code if isinstance(fault, GroundWatchError) else "internal"
         LOG.exception("a message on %s is refused by the store and goes to quarantine", prepared[0].message.source)
@@ -261,7 +290,7 @@ def _receipt(item: _Prepared, counts: CommitCounts) -> MessageReceipt:
         source=item.message.source,
         sha256=item.sha256,
         message_id=item.message_id,
-        observations=len(item.elements),
+        observations=item.observations,
         rejects=tuple(item.rejects),
         counts=counts,
     )
@@ -274,7 +303,9 @@ def _batch(prepared: list[_Prepared], now: datetime, source_kind: str, actor: st
     return Batch(
         source_kind=source_kind,
         source=sources.pop() if len(sources) == 1 else f"{source_kind} ({len(prepared)} messages)",
-        columns=_columns([pair for item in prepared for pair in item.elements], now),
+        columns=_columns(
+            [pair for item in prepared for pair in item.elements], [pair for item in prepared for pair in item.runs], now
+        ),
         raws=tuple(
             RawPayload(
                 source=item.message.source,
@@ -298,10 +329,20 @@ def _batch(prepared: list[_Prepared], now: datetime, source_kind: str, actor: st
     )
 
 
-def _columns(pairs: list[tuple[Target, Element]], now: datetime) -> Columns:
+def _columns(pairs: list[tuple[Target, Element]], runs: list[tuple[Target, Run]], now: datetime) -> Columns:
+    parts = [_of_elements(pairs)] if pairs else []
+    parts += [_of_runs(runs)] if runs else []
+    rows = concatenate(parts)
+    bounds = [target.bounds.as_row() for target, _ in pairs] + [target.bounds.as_row() for target, _ in runs]
+    repeats = [1] * len(pairs) + [len(run) for _, run in runs]
+    spans = np.repeat(np.array(bounds, dtype=np.float64).reshape(-1, 4), repeats, axis=0).T
+    return flagged_rows(rows, spans, now)
+
+
+def _of_elements(pairs: list[tuple[Target, Element]]) -> Columns:
     reasons = np.empty(len(pairs), dtype=object)
     reasons[:] = [element.reasons for _, element in pairs]
-    rows = columns(
+    return columns(
         [target.datastream_id for target, _ in pairs],
         np.array([element.time_us for _, element in pairs], dtype=np.int64).astype("datetime64[us]"),
         [target.convert_one(element.result) for target, element in pairs],
@@ -311,5 +352,12 @@ def _columns(pairs: list[tuple[Target, Element]], now: datetime) -> Columns:
         end=np.array([element.end_us for _, element in pairs], dtype=np.int64).astype("datetime64[us]"),
         reasons=reasons if any(reasons) else None,
     )
-    spans = np.array([target.bounds.as_row() for target, _ in pairs], dtype=np.float64).reshape(-1, 4).T
-    return flagged_rows(rows, spans, now)
+
+
+def _of_runs(runs: list[tuple[Target, Run]]) -> Columns:
+    return columns(
+        np.repeat([target.datastream_id for target, _ in runs], [len(run) for _, run in runs]),
+        np.concatenate([run.time_us for _, run in runs]).astype("datetime64[us]"),
+        np.concatenate([target.convert_one(run.result) for target, run in runs]),
+        line=np.concatenate([run.line for _, run in runs]),
+    )

@@ -29,6 +29,7 @@ from domain.observation import ParsedPayload, Rejected, SourceStream, columns
 from domain.quality import REASONS, Quality
 from ingest.formats.decoding import head
 from ingest.formats.format import ImportContext
+from ingest.formats.json_runs import MILLISECONDS_FROM, MOST_EPOCH, Run, plain_runs
 from ingest.profile import Profile
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 NO_END = -(2**63)
 MAX_ELEMENTS = 1_000_000
 _RESERVED = frozenset({"t", "t_end", "id", "station", "unit", "sigma", "quality"})
-_MILLISECONDS_FROM = 1e11
 _FLAGS = frozenset(int(flag) for flag in Quality)
 _NAN = math.nan
 
@@ -59,11 +59,13 @@ class Element(NamedTuple):
 class Elements:
     """What one payload holds.
 
-    `optional` are keys of the device's health that are kept where somebody configured a datastream for them; `uplink` identifies a radio
-    frame, copies of which may arrive by several ways; `is_sign_of_life` is true of a payload that holds no observation by design.
+    `runs` are columns of plain values, where the caller takes them whole. `optional` are keys of the device's health that are
+    kept where somebody configured a datastream for them; `uplink` identifies a radio frame, copies of which may arrive by several
+    ways; `is_sign_of_life` is true of a payload that holds no observation by design.
     """
 
     values: list[Element] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     message_id: str | None = None
     station: str | None = None
@@ -82,8 +84,8 @@ def sniff(raw: bytes, filename: str) -> float:
     return 0.9 if '"t"' in beginning else 0.0
 
 
-def parse_elements(raw: bytes, *, where: str) -> Elements:
-    """Parse a payload into observations, element by element; nothing is looked up.
+def parse_elements(raw: bytes, *, where: str, as_runs: bool = False) -> Elements:
+    """Parse a payload into observations, element by element, or plain columns of them `as_runs`; nothing is looked up.
 
     Raises
     ------
@@ -91,7 +93,7 @@ def parse_elements(raw: bytes, *, where: str) -> Elements:
         When the bytes are not JSON of one of the three shapes.
     """
     try:
-        content = json.loads(raw, parse_constant=_refuse_constant)
+        content = _DECODER.decode(raw.decode(json.detect_encoding(raw), "surrogatepass"))
     except (ValueError, RecursionError) as fault:
         raise FormatError(
             "the payload is not JSON.", where=where, remedy='send {"t": "2026-01-02T03:04:05+08:00", "property": 1.5}'
@@ -100,7 +102,7 @@ def parse_elements(raw: bytes, *, where: str) -> Elements:
     if isinstance(content, dict):
         _identify(content, found)
         if isinstance(content.get("t"), list):
-            _columns(content, found)
+            _columns(content, found, as_runs=as_runs)
         else:
             _object(content, 1, found)
     elif isinstance(content, list):
@@ -118,11 +120,20 @@ def parse_elements(raw: bytes, *, where: str) -> Elements:
 
 def message_elements(raw: bytes, context: MessageContext) -> Elements:
     """Parse the payload of a message; its times are absolute."""
-    return parse_elements(raw, where=context.where)
+    return parse_elements(raw, where=context.where, as_runs=True)
+
+
+def elements_of(run: Run) -> Iterator[Element]:
+    """Yield the values of a run one by one."""
+    for line, (time_us, result) in enumerate(zip(run.time_us.tolist(), run.result.tolist(), strict=True), start=1):
+        yield Element(run.key, time_us, NO_END, result, _NAN, int(Quality.GOOD), None, line)
 
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is no JSON number")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _identify(content: Mapping[str, Any], found: Elements) -> None:
@@ -168,7 +179,7 @@ def _units(item: Mapping[str, Any], found: Elements) -> None:
         found.units.update({str(key): str(unit) for key, unit in units.items()})
 
 
-def _columns(content: Mapping[str, Any], found: Elements) -> None:
+def _columns(content: Mapping[str, Any], found: Elements, *, as_runs: bool) -> None:
     times: Sequence[Any] = content["t"]
     ends = content.get("t_end")
     _units(content, found)
@@ -180,6 +191,10 @@ def _columns(content: Mapping[str, Any], found: Elements) -> None:
             reason = f"column {key!r} must be a list as long as t ({n})"
             found.rejected.append(Rejected(0, "columns", reason, _raw({key: content[key]})))
     ends = ends if isinstance(ends, list) and len(ends) == n else None
+    are_bare = ends is None and not isinstance(content.get("sigma"), dict) and not isinstance(content.get("quality"), dict)
+    if as_runs and are_bare and (runs := plain_runs(content, keys, epoch_us)) is not None:
+        found.runs = runs
+        return
     for i in range(n):
         row: dict[str, Any] = {"t": times[i]} | {key: content[key][i] for key in keys if content[key][i] is not None}
         row |= {key: None for key in keys if content[key][i] is None}
@@ -207,8 +222,8 @@ def epoch_us(value: object) -> int | None:
         if offset is None:
             return None
         return _since_1970(moment.replace(tzinfo=None)) - int(offset.total_seconds() * 1_000_000) + extra
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and 0 <= value < 1e14:
-        return round(value * 1000) if value >= _MILLISECONDS_FROM else round(value * 1_000_000)
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and 0 <= value < MOST_EPOCH:
+        return round(value * 1000) if value >= MILLISECONDS_FROM else round(value * 1_000_000)
     return None
 
 
