@@ -20,7 +20,8 @@ from analytics.noise import MODEL_NAMES
 from analytics.sampling import Floats, Samples, daily, day_epochs, decimal_years, span_years, typical_interval_d
 from analytics.steps import STEP_LIMIT, DetectedStep, StepSearch, search_steps
 from analytics.trajectory import TrajectoryFit, TrajectoryModel, choose_model, fit_trajectory, fit_weighted, outliers
-from domain.model import StationEvent, ValueKind
+from analytics.transients import with_transients
+from domain.model import EventKind, StationEvent, ValueKind
 
 MINIMUM_SPAN_A = 0.2
 NO_SCATTER = 1e-9
@@ -191,4 +192,8 @@ def _fit_dense(given: Prepared, parameters: VelocityParameters) -> Prepared:
     else:
         known = search.noise if search.model == model else ()
         fit = fit_trajectory(years[kept], values[kept], model, candidates=parameters.noise_models, known=known)
+        shocks = [year_of(event.start) for event in given.logged if event.kind == EventKind.EARTHQUAKE]
+        moved = with_transients(years[kept], values[kept], model, shocks, fit.noise)
+        if moved != model:
+            fit = fit_trajectory(years[kept], values[kept], moved, candidates=parameters.noise_models)
     return Prepared(given.samples, years, False, fit, kept, given.logged, detected, given.midas)

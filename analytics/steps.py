@@ -76,6 +76,11 @@ def step_statistics(grid: Grid, model: NoiseModel) -> tuple[Floats, Floats, floa
     statistic, size : ndarray, shape (grid.n,)
     scale : float
     """
+    return statistics_of(grid, model, 1)
+
+
+def statistics_of(grid: Grid, model: NoiseModel, order: int) -> tuple[Floats, Floats, float]:
+    """As :func:`step_statistics` for a change that is the `order`-fold running sum of a pulse: 1 a step, 2 a hinge (per cell)."""
     fit = generalised_least_squares(grid, model)
     columns = conditional_series(grid, model)
     whitened = whiten(columns, model)
@@ -83,7 +88,9 @@ def step_statistics(grid: Grid, model: NoiseModel) -> tuple[Floats, Floats, floa
     basis, _ = np.linalg.qr(whitened[:, :-1] / np.where(norms > 0.0, norms, 1.0))
     target = whitened[:, -1] - basis @ (basis.T @ whitened[:, -1])
     inverse, _ = model.inverse_filter(grid.n)
-    response = np.cumsum(inverse)
+    response = inverse
+    for _ in range(order):
+        response = np.cumsum(response)
     stacked = np.column_stack((target, basis))
     size = next_fast_len(2 * grid.n)
     spectrum = rfft(stacked, size, axis=0) * np.conj(rfft(response, size))[:, None]
@@ -94,7 +101,7 @@ def step_statistics(grid: Grid, model: NoiseModel) -> tuple[Floats, Floats, floa
     return sizes * products[:, 0] / fit.noise.scale**2, sizes, fit.noise.scale
 
 
-def _interval(statistic: Floats, best: int) -> tuple[int, int]:
+def interval_around(statistic: Floats, best: int) -> tuple[int, int]:
     """Cells around `best` whose statistic is within 3.84 of it."""
     near = statistic > statistic[best] - 3.84
     low = best
@@ -288,7 +295,7 @@ def _describe(
     grid = lay_on_grid(years, rest.design(years), values)
     statistic, _, _ = step_statistics(grid, noise)
     at = round((found[which] - years[0]) / grid.step_a)
-    low, high = _interval(statistic, min(max(at, 0), grid.n - 1))
+    low, high = interval_around(statistic, min(max(at, 0), grid.n - 1))
     size, sigma, score = estimate
     return DetectedStep(
         year=found[which],

@@ -6,7 +6,7 @@ the residuals are white. This file holds the method; what it shares with others 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from analytics.forecast import forecast
 from analytics.method import aware, make_run, time_of, year_of
 from analytics.preparation import Prepared, VelocityParameters, given_sigmas, prepare
+from analytics.rate_changes import acceleration_of, find_rate_change
 from analytics.sampling import Samples, typical_interval_d
 from analytics.trajectory import SEASONAL_SPAN_A, TrajectoryFit, change_between_epochs, model_as_json
 from domain.finding import Finding, FindingKind, Outcome, Scalar
@@ -23,7 +24,7 @@ from domain.quality import Quality
 
 __all__ = ["VelocityParameters", "describe", "newest_count", "outcome", "prepare", "run"]
 
-NAME, VERSION = "velocity", "3"
+NAME, VERSION = "velocity", "4"
 SIGMA_UNKNOWN = "sigma_unknown"
 DISAGREEMENT_SHARE = 0.25
 """A mark whose rate changes has a mean and a median rate that differ a little; that alone is no finding."""
@@ -55,7 +56,7 @@ def outcome(samples: Samples, events: Sequence[StationEvent], parameters: Veloci
     result = describe(ready, parameters)
     status = _status(ready)
     record = make_run((NAME, VERSION), samples, events, parameters, status, result)
-    return Outcome(record, _scalars(ready, parameters, status), _findings(ready, parameters))
+    return Outcome(record, _scalars(ready, parameters, status), _findings(ready, parameters, result.get("rate_change")))
 
 
 def _status(ready: Prepared) -> str:
@@ -123,6 +124,13 @@ def _describe_fit(ready: Prepared, fit: TrajectoryFit) -> dict[str, Any]:
     if fit.model.acceleration:
         result["acceleration"] = fit.value_of("acceleration")
         result["acceleration_sigma"] = fit.sigma_of("acceleration")
+    elif not ready.sparse:
+        result |= _bends(ready, fit)
+    for kind, terms in (("logarithm", fit.model.logarithms), ("exponential", fit.model.exponentials)):
+        for j, (onset, constant_a) in enumerate(terms):
+            told = {"kind": kind, "time": time_of(onset), "constant_a": constant_a}
+            told |= {"size": fit.value_of(f"{kind}_{j}"), "sigma": fit.sigma_of(f"{kind}_{j}")}
+            result.setdefault("transients", []).append(told)
     for cycles, label in ((1, "annual"), (2, "semiannual")):
         if cycles in fit.model.harmonics:
             amplitude, sigma, phase = fit.amplitude_of(cycles)
@@ -132,6 +140,30 @@ def _describe_fit(ready: Prepared, fit: TrajectoryFit) -> dict[str, Any]:
                 f"{label}_phase": phase,
             }
     return result
+
+
+def _bends(ready: Prepared, fit: TrajectoryFit) -> dict[str, Any]:
+    """Acceleration and change of rate beside the straight trajectory; what the noise explains is left out."""
+    years, values = ready.years[ready.kept], ready.samples.value[ready.kept]
+    told: dict[str, Any] = {}
+    bend = acceleration_of(years, values, fit)
+    if bend is not None:
+        told |= {"acceleration": bend[0], "acceleration_sigma": bend[1]}
+    change = find_rate_change(years, values, fit)
+    if change is not None:
+        told["rate_change"] = {
+            "time": time_of(change.year),
+            "earliest": time_of(change.earliest),
+            "latest": time_of(change.latest),
+            "change": change.change,
+            "sigma": change.sigma,
+            "lower_95": change.lower,
+            "upper_95": change.upper,
+            "rate_before": change.rate_before,
+            "rate_after": change.rate_after,
+            "score": change.score,
+        }
+    return told
 
 
 def _steps(ready: Prepared, fit: TrajectoryFit) -> list[dict[str, Any]]:
@@ -230,7 +262,7 @@ def newest_count(samples: Samples, days: float = 14.0) -> int:
     return int(np.clip(round(days / interval), 1, min(15, max(len(samples) // 4, 1))))
 
 
-def _findings(ready: Prepared, parameters: VelocityParameters) -> tuple[Finding, ...]:
+def _findings(ready: Prepared, parameters: VelocityParameters, change: Mapping[str, Any] | None = None) -> tuple[Finding, ...]:
     found = [
         Finding(
             FindingKind.STEP,
@@ -245,6 +277,12 @@ def _findings(ready: Prepared, parameters: VelocityParameters) -> tuple[Finding,
         )
         for step in ready.detected
     ]
+    if change is not None:
+        told = {name: change[name] for name in ("lower_95", "upper_95", "rate_before", "rate_after")}
+        told["time"] = change["time"].isoformat()
+        unit = f"{parameters.unit}/a"
+        when, size = (change["earliest"], change["latest"]), (change["change"], change["sigma"], change["score"])
+        found.append(Finding(FindingKind.RATE_CHANGE, *when, *size, unit, "detected", told))
     disagreement = _disagreement(ready, parameters)
     return tuple(found if disagreement is None else [*found, disagreement])
 
