@@ -29,6 +29,7 @@ COLOURS = ("blue", "yellow", "orange", "red")
 AGREEMENT_KEYS = ("datasets", "regions", "stations", "properties", "disclosure", "cadence", "acknowledge_within_h")
 NODE_MAPPINGS = ("map", "cap", "contact", "escalation", "duties")
 ESCALATIONS = ("cases", "acknowledgement")
+DUTY_FIELDS = frozenset({"cause", "owner_zh", "owner_en", "top_m", "bottom_m", "head", "source", "effective_from"})
 RECEIVER_KINDS = ("webhook", "smtp", "mqtt", "apprise")
 
 
@@ -74,8 +75,25 @@ def parse_node(content: dict[str, Any], problems: Problems) -> Node:
         attributes={name: entry.mapping(name) for name in NODE_MAPPINGS if entry.raw(name) is not None},
     )
     _check_escalation(entry, node.attributes.get("escalation") or {})
+    _check_duties(entry, node.attributes.get("duties") or {})
     entry.finish()
     return node
+
+
+def _check_duties(entry: Entry, duties: Mapping[str, Any]) -> None:
+    remedy = (
+        "write rows: [{cause, owner_zh, owner_en, top_m, bottom_m, head: falling | not_falling | any, source, effective_from}]"
+    )
+    rows = duties.get("rows") or []
+    if not isinstance(rows, list):
+        entry.problem("duties", "has rows that are no list.", remedy)
+        return
+    otherwise = duties.get("otherwise")
+    for row in [*rows, *([otherwise] if otherwise is not None else [])]:
+        if not isinstance(row, Mapping) or not {"cause", "owner_zh", "owner_en"} <= set(row) or not set(row) <= DUTY_FIELDS:
+            entry.problem("duties", f"has a row that cannot be read: {row!r}.", remedy)
+        elif str(row.get("head", "any")) not in {"falling", "not_falling", "any"}:
+            entry.problem("duties", f"has the head {row['head']!r}.", remedy)
 
 
 def _check_escalation(entry: Entry, escalation: Mapping[str, Any]) -> None:
