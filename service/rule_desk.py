@@ -6,7 +6,7 @@ The API, the command line and the dashboard go through here. This file finishes 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,6 +16,7 @@ from alerts.catalogue import Catalogue
 from alerts.coverage import Coverage, Span, blind_spans
 from alerts.dry_run import Bench, DryRun, as_json, dry_run
 from alerts.policy import parse_policy, policy_in_force, shipped_content
+from alerts.proposals import FEWEST_JUDGED, Judged, propose
 from alerts.rules import parse_rule, rule_as_mapping
 from alerts.rules.context import usable
 from domain.alerting import Rule
@@ -90,8 +91,30 @@ class RuleDesk:
         last = min(end or now, now)
         first = start or last - policy_in_force(container.alerts).budget_window
         current = container.alerts.rule(rule.code)
+        against = current if current is not None and current.kind == rule.kind else None
+        return dry_run(rule, self._bench(), first, last, now, against=against)
+
+    def propose(self, code: str) -> dict[str, Any]:
+        """Return what people's verdicts suggest about a rule, tried over the budget's window; nothing is changed."""
+        rule, container = self.found(code), self._container
+        now: datetime = container.clock()
+        start = now - policy_in_force(container.alerts).budget_window
+        judged = [Judged(*row) for row in container.alarm_quality.judged(code)]
+        found = propose(rule, judged, self._bench(), start, now, now)
+        return {
+            "rule": code,
+            "version": rule.version,
+            "from": start,
+            "to": now,
+            "judged": len(judged),
+            "fewest_judged": FEWEST_JUDGED,
+            "proposals": [asdict(item) for item in found],
+        }
+
+    def _bench(self) -> Bench:
+        container = self._container
         node = container.registers.node()
-        bench = Bench(
+        return Bench(
             observations=container.observations,
             registers=container.registers,
             replay=container.engine.replay,
@@ -100,8 +123,6 @@ class RuleDesk:
             zone=ZoneInfo(node.zone if node else "Asia/Shanghai"),
             read_seq=container.alerts.current_seq(),
         )
-        against = current if current is not None and current.kind == rule.kind else None
-        return dry_run(rule, bench, first, last, now, against=against)
 
     def tried(self, rule: Rule, start: datetime | None = None, end: datetime | None = None) -> dict[str, Any]:
         """Return the answer of `try_out` as plain JSON."""

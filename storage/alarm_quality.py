@@ -55,6 +55,12 @@ class AlarmQualityRepository(Generic[EpisodeT, NoticeT]):
         """Return alerts that stood at any time of `start` <= t < `end`."""
         return [self._episode(**_typed(row)) for row in self._rows(SQL.episodes, start, end)]
 
+    def judged(self, rule_code: str) -> list[tuple[str, datetime, datetime | None, CaseVerdict]]:
+        """Return scope, onset, end and last verdict of a rule's episodes that people said something of."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(SQL.judged_of_rule, [rule_code]).fetchall()
+        return [(row[0], row[1], row[2], CaseVerdict(row[3])) for row in rows]
+
     def notices(self, start: datetime, end: datetime) -> list[NoticeT]:
         """Return messages that entered the outbox in a period."""
         return [self._notice(**row) for row in self._rows(SQL.notices, start, end)]

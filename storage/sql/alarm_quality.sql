@@ -23,6 +23,13 @@ WHERE alert.opened_at < %(end)s AND (ended.recorded_at IS NULL OR ended.recorded
   AND alert.status = 'Actual' AND alert.peak_level > 0 AND NOT coalesce((alert.memory ->> 'history')::boolean, false)
 ORDER BY alert.opened_at, alert.id;
 
+-- name: judged_of_rule
+-- Episodes of a rule that people said something of, with what they said last.
+SELECT alert.scope, alert.onset, alert.ended, said.verdict
+FROM alert
+JOIN LATERAL (SELECT verdict FROM alert_verdict WHERE alert_id = alert.id ORDER BY id DESC LIMIT 1) AS said ON true
+WHERE alert.rule_code = %s AND alert.status = 'Actual' ORDER BY alert.onset, alert.id;
+
 -- name: notices
 SELECT receiver_code AS receiver, created_at AS at, sent_at AS delivered_at
 FROM notification WHERE created_at >= %(start)s AND created_at < %(end)s ORDER BY id;
