@@ -42,10 +42,10 @@ class SharedObservation:
 class Change:
     """One change.
 
-    `kind` is observations, station, sensor, datastream, licence, limit, version, event, rule, alert or run; `reference` names the
-    entry of that kind (a code, a rule and version, an identifier). Only what belongs to the kind is filled: `observations` of one
-    batch and datastream (a long batch comes in several changes), the identifiers of `alerts`, or the `findings` that runs made and
-    the ids of those that they superseded.
+    `kind` is observations, insar_delivery, station, sensor, datastream, licence, limit, version, event, rule, alert or run;
+    `reference` names the entry of that kind (a code, a rule and version, an identifier). Only what belongs to the kind is filled:
+    `observations` of one batch and datastream (a long batch comes in several changes), the identifiers of `alerts`, or the `findings`
+    that runs made and the ids of those that they superseded.
     """
 
     seq: int
@@ -146,6 +146,9 @@ def _told_of_batch(
     """Return the changes of a batch from `place` on, and where to go on when there was no room for all of it."""
     changes: list[Change] = []
     touched = connection.execute(SQL.touched, {"seq": place.seq, "first": place.datastream_id}).fetchall()
+    if not touched and not place.datastream_id:
+        row = connection.execute(SQL.delivery_of_batch, {"seq": place.seq}).fetchone()
+        return ([] if row is None else [Change(place.seq, "insar_delivery", str(row[0]), recorded_at)]), None
     for batch_id, datastream_id, time_from, time_to in touched:
         if datastream_id in hidden:
             continue

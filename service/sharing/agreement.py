@@ -13,7 +13,7 @@ from domain.errors import ConfigurationError
 from domain.model import Datastream, Disclosure, Station
 from service.sharing.disclosure import disclosure_of
 
-DATASETS = frozenset({"stations", "datastreams", "observations", "findings", "alerts"})
+DATASETS = frozenset({"stations", "datastreams", "observations", "insar", "findings", "alerts"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,6 +124,8 @@ class PartnerFeed:
             yield from self._datastream(head, change.reference)
         elif change.kind == "observations" and "observations" in datasets:
             yield from self._observations(head, change)
+        elif change.kind == "insar_delivery" and "insar" in datasets:
+            yield from self._insar_delivery(head, change.reference)
         elif change.kind == "alert" and "alerts" in datasets:
             for identifier in change.alerts:
                 yield from self._alert(head, identifier)
@@ -176,6 +178,26 @@ class PartnerFeed:
             "relative_to": "first observation" if shared.heights is HeightView.RELATIVE else None,
             "items": observation_rows(change.observations, scale),
         }
+
+    def _insar_delivery(self, head: dict[str, Any], code: str) -> Iterator[dict[str, Any]]:
+        """Say that a delivery came and what it is; its points stay here."""
+        row = self.container.insar.delivery(code)
+        shared = self._shared(self.container.registers.datastream(row.datastream)) if row is not None else None
+        if row is None or shared is None:
+            return
+        delivery = {
+            "code": row.code,
+            "datastream": row.datastream,
+            "version": row.version,
+            "superseded_by": row.superseded_by,
+            "track": row.track,
+            "points": row.points,
+            "epochs": [stamp(epoch) for epoch in row.epochs],
+            "unit": shared.datastream.unit,
+            "direction": shared.observed.direction,
+            "sha256": row.sha256,
+        }
+        yield {**head, "kind": "insar_delivery", "delivery": delivery}
 
     def _scale(self, shared: _Shared) -> Scale:
         key = shared.datastream.datastream_id

@@ -7,6 +7,10 @@ SELECT batch.id, touched.datastream_id, touched.time_from, touched.time_to
 FROM ingest_batch AS batch JOIN ingest_batch_datastream AS touched ON touched.batch_id = batch.id
 WHERE batch.ledger_seq = %(seq)s AND touched.datastream_id >= %(first)s ORDER BY touched.datastream_id;
 
+-- name: delivery_of_batch
+-- The InSAR delivery that a batch brought: such a batch touches no observations.
+SELECT code FROM insar_delivery WHERE ledger_seq = %(seq)s;
+
 -- name: observations_of_batch
 -- What a batch said about a datastream, whether it still stands or a later batch superseded it.
 SELECT phenomenon_time, phenomenon_end, result, sigma, quality, quality_reasons, result_time

@@ -12,6 +12,7 @@ import pytest
 
 from analytics.insar import PointSettings
 from domain.model import Disclosure
+from service.api.passwords import digest_of
 from service.bootstrap import Container
 from service.insar import analyse_delivery, delivery_of
 from tests.insar.conftest import ImportOne
@@ -171,3 +172,17 @@ def test_reading_a_restricted_area_is_audited(client: TestClient, container: Con
     before = container.access.verify_audit().entries
     get(client, "/points", delivery="one", limit=1)
     assert container.access.verify_audit().entries == before + 1
+
+
+def test_a_partner_hears_of_deliveries_that_its_agreement_covers(client: TestClient, container: Container) -> None:
+    def told(datasets: list[str], code: str) -> list[dict]:
+        container.access.upsert_partner(code, code, code, {"datasets": datasets, "disclosure": "rounded"}, "test", True)
+        token = f"gw_{code}"
+        container.access.add_key(digest_of(token), "gw_test", "partner", partner=code)
+        answer = client.get("/api/v1/shared/changes", params={"limit": 1000}, headers={"Authorization": f"Bearer {token}"}).json()
+        return [item for item in answer["items"] if item["kind"] == "insar_delivery"]
+
+    assert told(["observations"], "320000") == []
+    (item,) = told(["insar"], "330000")
+    assert (item["delivery"]["code"], item["delivery"]["points"], len(item["delivery"]["epochs"])) == ("two", 5000, 40)
+    assert item["delivery"]["direction"].startswith("toward the satellite")
