@@ -65,6 +65,12 @@ export const get = (path, params, signal) => request("GET", address(path, params
 /** POST a JSON body. */
 export const post = (path, body) => request("POST", address(path), body);
 
+/** PUT a JSON body. */
+export const put = (path, body) => request("PUT", address(path), body);
+
+/** PATCH with a JSON body. */
+export const patch = (path, body) => request("PATCH", address(path), body);
+
 /** GET every page of a list, up to `most` items; the server refuses parameters that it does not know, so nothing is added here. */
 export async function list(path, params, { most = 20000, signal } = {}) {
   const items = [];

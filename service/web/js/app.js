@@ -9,6 +9,7 @@ import { follow } from "./live.js";
 import { login } from "./login.js";
 import { drawMapWords, drawStations, showStation, startMap } from "./map.js";
 import { failure, loading } from "./messages.js";
+import { drawRules, openRules, rulesForPerson } from "./rules.js";
 import { drawSilent } from "./silent.js";
 import { drawNoStation, drawStation, firstStream, openStation, streamOf } from "./station.js";
 import { may, now, state, stationOf } from "./state.js";
@@ -32,6 +33,8 @@ async function boot() {
   byId("station-find").addEventListener("change", findStation);
   addEventListener("hashchange", openFromAddress);
   handlersForPerson.identify = identify;
+  rulesForPerson.identify = identify;
+  byId("rules").addEventListener("toggle", () => { if (byId("rules").open) openRules(); });
   startChart();
   fill(byId("alerts-list"), loading());
   drawNoStation();
@@ -129,6 +132,7 @@ async function refreshSilent() {
     trouble.silent = problem;
   }
   drawSilent({ error: trouble.silent, onRetry: refreshSilent, onStation: alertHandlers.onStation });
+  drawRules();
 }
 
 async function refreshStations() {

@@ -5,7 +5,7 @@ import { t } from "./i18n.js";
 import { headline } from "./messages.js";
 
 /** Show a form in the dialog; `submit(data)` may throw a problem, which is shown. Resolves to its result, or null when closed. */
-export function ask({ title, body = [], fields, action, submit }) {
+export function ask({ title, body = [], fields, action, submit, extra = null }) {
   const dialog = byId("dialog");
   return new Promise((resolve) => {
     let result = null;
@@ -15,6 +15,7 @@ export function ask({ title, body = [], fields, action, submit }) {
       h("h2", { id: "dialog-title" }, title), body, fields.map(fieldOf), error,
       h("div", { class: "form-actions" },
         h("button", { type: "button", on: { click: () => dialog.close() } }, t("cancel")), button));
+    if (extra) error.before(h("div", { class: "form-extra" }, extra(form)));
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
       const missing = [...form.elements].find((element) => element.required && !element.value.trim());
@@ -40,9 +41,9 @@ export function ask({ title, body = [], fields, action, submit }) {
   });
 }
 
-function fieldOf({ name, label, type = "text", required = false, autocomplete = "off", rows = 0, hint = null }) {
+function fieldOf({ name, label, type = "text", required = false, autocomplete = "off", rows = 0, hint = null, value = null, most = 1000 }) {
   const control = rows
-    ? h("textarea", { name, rows, required, maxlength: 1000 })
+    ? h("textarea", { name, rows, required, maxlength: most, spellcheck: rows > 5 ? "false" : null }, value)
     : h("input", { name, type, required, autocomplete, maxlength: 200, autocapitalize: "none", spellcheck: "false" });
   return h("label", { class: "field" }, h("span", {}, label), control, hint ? h("small", {}, hint) : null);
 }

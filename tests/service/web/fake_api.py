@@ -24,7 +24,7 @@ CSP = (
     "frame-ancestors 'none'"
 )
 ACCOUNTS = {"wang": ("geology-2026", "王工", "supervisor"), "guest": ("guest-2026", "访客", "viewer")}
-PERMISSIONS = {"supervisor": ["read", "read_rules", "acknowledge", "confirm"], "viewer": ["read", "read_rules"]}
+PERMISSIONS = {"supervisor": ["read", "read_rules", "acknowledge", "confirm", "write_rules"], "viewer": ["read", "read_rules"]}
 
 
 WHOLE = {"regions", "properties", "rules"}
@@ -39,7 +39,27 @@ KNOWN = {
     "revisions": {"time"},
     "observations": {"datastream", "from", "to", "resolution", "points", "limit", "after", "columns"},
     "findings": {"datastream", "limit", "after"},
+    "cannot-tell": {"limit", "rule", "reason", "station"},
+    "blind-hours": {"only", "station", "from", "to"},
 }
+
+
+UNKNOWN = [
+    {"rule": "head_low", "rule_name_zh": "承压水位低于控制水位", "rule_name_en": "Head", "scope": "JX-OW-01:head", "station": "JX-OW-01",
+     "station_name_zh": "一号井", "station_name_en": "Well 1", "reason": "no_usable_value", "reason_zh": "最新观测不可用",
+     "reason_en": "the newest observation is not usable", "event_time": "2026-03-01T00:00:00Z", "evaluated_at": "2026-03-01T00:00:00Z"}
+]  # fmt: skip
+BLIND = [
+    {"station": "JX-GT-02", "station_name_zh": "二号地热井", "station_name_en": "Geothermal 2", "blind_h": 26.0, "standing": "unknown",
+     "blind_now": ["JX-GT-02:wellhead_temperature"], "no_interval": [], "datastreams": []}
+]  # fmt: skip
+TRIAL = {
+    "ok": True, "rule": "subsidence_rate", "alerts": 7, "scopes": 12, "by_level": {"yellow": 7}, "note": "",
+    "summary": {"zh": "12 个数据流中 3 处共触发 7 次", "en": "would have fired 7 times at 3 of 12 datastreams"},
+    "episodes": [{"scope": "JX-GN-01:displacement_up_rate_12mo", "onset": "2025-03-01T00:00:00+00:00", "ended": None, "level": "yellow"}],
+    "cannot_tell": [], "cannot_tell_total": 2, "budget": {"source": "ISA-18.2", "over": False},
+    "receivers": [{"receiver": "staff", "alerts": 7, "mean_per_day": 0.02, "worst_day_alerts": 1, "over": []}],
+}  # fmt: skip
 
 
 class ProblemError(Exception):
@@ -67,6 +87,7 @@ class FakeApi:
         self.streaming = True
         self.requests: dict[str, int] = defaultdict(int)
         self.posted: list[tuple[str, dict[str, Any]]] = []
+        self.rule_changes: list[str] = []
         self.listeners: list[queue.Queue[str | None]] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -107,6 +128,10 @@ class FakeApi:
         if path in self.failures:
             raise ProblemError(self.failures[path], "unavailable", "the database is out of reach", "wait and try again")
         parts = [unquote(part) for part in path.removeprefix("/api/v1/").split("/")]
+        if method in {"PATCH", "PUT"} and parts[0] == "rules":
+            self._permit(who, "write_rules")
+            self.rule_changes.append(json.dumps(body, sort_keys=True))
+            return {**self.network.rules[0], **body}
         if method == "POST":
             self.posted.append((path, body))
             return self._post(parts, body, who)
@@ -132,6 +157,10 @@ class FakeApi:
                 return whole[noun]()
             case [noun] if noun in lists:
                 return self._page(lists[noun](), query, f"/api/v1/{noun}")
+            case ["cannot-tell"]:
+                return {"items": UNKNOWN, "next": None, "total": len(UNKNOWN)}
+            case ["blind-hours"]:
+                return {"items": BLIND, "next": None, "total_blind_h": 26.0}
             case ["stations", code]:
                 own = [one for one in network.datastreams.values() if one["station"] == code]
                 return {**self._known(network.stations, code), "sensors": [], "datastreams": own, "events": network.events(code)}
@@ -217,6 +246,9 @@ class FakeApi:
                         "permissions": PERMISSIONS[str(role)]}  # fmt: skip
             case ["logout"]:
                 return None
+            case ["rules", "dry-run"]:
+                self._permit(who, "write_rules")
+                return TRIAL
             case ["alerts", number, "acknowledgement"]:
                 return self._decide(
                     int(number),
@@ -232,11 +264,14 @@ class FakeApi:
                 )
         raise ProblemError(404, "not-found")
 
-    def _decide(self, number: int, who: str | None, permission: str, **changes: Any) -> dict[str, Any]:
+    def _permit(self, who: str | None, permission: str) -> None:
         if who is None:
             raise ProblemError(401, "authentication", "log in")
         if permission not in self.me(who)["permissions"]:
             raise ProblemError(403, "permission-denied", "the role may not")
+
+    def _decide(self, number: int, who: str | None, permission: str, **changes: Any) -> dict[str, Any]:
+        self._permit(who, permission)
         alert = self._known(self.network.alerts, number)
         alert.update(changes, updated_at=stamp(NOW))
         return alert
@@ -257,6 +292,12 @@ class FakeApi:
 
             def do_POST(self) -> None:
                 self._run("POST")
+
+            def do_PATCH(self) -> None:
+                self._run("PATCH")
+
+            def do_PUT(self) -> None:
+                self._run("PUT")
 
             def _run(self, method: str) -> None:
                 split = urlsplit(self.path)
