@@ -26,7 +26,7 @@ HINGE_LIMIT = 20.0
 """Smallest chi-square (1 degree of freedom) of a change of rate, over all dates."""
 SEASON_A = 1.0
 """Years of samples that must lie on either side of a change."""
-FIRST_SHARE = 0.4
+FIRST_SHARE = 0.15
 """Share of the limit that the first look must reach: its noise still holds the bend."""
 _NOISE = ("flicker_white", "powerlaw_white", "ar1")
 

@@ -90,9 +90,9 @@ def test_a_published_rate_sigma_and_index_are_reproduced(shared_data: Path) -> N
         steps=(first - 1e-9, second - 1e-9),
         logarithms=((day_of_year(2003, 356), 1e-4), (second, 1e-4)),
     )
-    began = time.perf_counter()
+    began = time.process_time()
     fit = fit_trajectory(years, values, model)
-    elapsed_s = time.perf_counter() - began
+    elapsed_s = time.process_time() - began  # other processes share the machine
     assert fit.value_of("rate") == pytest.approx(expected["rate_mm_yr"], abs=0.05)
     assert fit.sigma_of("rate") == pytest.approx(expected["rate_sigma"], rel=0.10)
     assert fit.noise.index == pytest.approx(expected["pl_index"], abs=0.1)
