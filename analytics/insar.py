@@ -32,7 +32,7 @@ BLOCK_POINTS = 1024
 _HUBER = 1.345
 _MAD_TO_SIGMA = 0.6744897501960817
 _ROBUST_ROUNDS = 50
-_ROBUST_TOLERANCE = 1e-9
+_ROBUST_TOLERANCE = 1e-8
 _SINGULAR = 1e-9
 _LARGEST_PHI = 0.98
 
@@ -357,12 +357,20 @@ def _robust(
 
 def _scale(residual: Floats, valid: npt.NDArray[np.bool_]) -> Floats:
     """Return MAD/0.6745 about zero of each point."""
-    size = np.sort(np.where(valid, np.abs(residual), np.inf), axis=0)
+    size = np.ascontiguousarray(np.abs(residual).T)
     n = valid.sum(axis=0)
-    low, high = np.maximum((n - 1) // 2, 0), np.minimum(n // 2, len(size) - 1)
-    points = np.arange(size.shape[1])
-    middle = np.where(n > 0, 0.5 * (size[low, points] + size[high, points]), 0.0)
-    return np.asarray(middle / _MAD_TO_SIGMA)
+    if (n == len(residual)).all():
+        middle = len(residual) // 2
+        size.partition([max(middle - 1, 0), middle], axis=1)
+        found = size[:, middle] if len(residual) % 2 else 0.5 * (size[:, middle - 1] + size[:, middle])
+        return np.asarray(found / _MAD_TO_SIGMA)
+    size[~valid.T] = np.inf
+    size.sort(axis=1)
+    points = np.arange(len(size))
+    low, high = np.maximum((n - 1) // 2, 0), np.minimum(n // 2, size.shape[1] - 1)
+    with np.errstate(invalid="ignore"):
+        middles = np.where(n > 0, 0.5 * (size[points, low] + size[points, high]), 0.0)
+    return np.asarray(middles / _MAD_TO_SIGMA)
 
 
 def _named(beta: Floats, sigma: Floats, terms: _Terms, settings: PointSettings) -> dict[str, Floats]:

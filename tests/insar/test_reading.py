@@ -176,7 +176,7 @@ def test_insar_profiles_are_told_from_others(tmp_path: Path) -> None:
     assert not is_insar_profile(None)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(
         st.one_of(
