@@ -119,11 +119,12 @@ def plot_detection(path: Path, found: Sequence[tuple[FileSeries, Mapping[str, An
 
 def _short_dates(axis: Any) -> None:
     """Label times with no more than tells them apart, so that they do not run into each other."""
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib import dates
 
-    locator = AutoDateLocator()
+    untyped: Any = dates
+    locator = untyped.AutoDateLocator()
     axis.xaxis.set_major_locator(locator)
-    axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axis.xaxis.set_major_formatter(untyped.ConciseDateFormatter(locator))
 
 
 def _draw_parts(axis: Any, abscissa: Any, values: Any, cuts: Sequence[int]) -> None:
