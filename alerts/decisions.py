@@ -16,7 +16,7 @@ from alerts.issue import Issuer
 from alerts.lifecycle import Episode, episode_from_json
 from alerts.matching import Labels, labels_of
 from alerts.policy import policy_in_force
-from alerts.ports import AlertRegisters, RunReader
+from alerts.ports import AlertObservations, AlertRegisters, RunReader
 from alerts.reconcile import is_history
 from alerts.recorder import About, Recorder, Report, Turn
 from alerts.replay import Replay
@@ -25,7 +25,6 @@ from domain.alert import AlertState, Confirmation, Level, MessageStatus
 from domain.alerting import AlertRecord, RuleKey
 from domain.errors import ConflictError, InputError, NotFoundError
 from domain.model import Datastream
-from domain.ports import ObservationReader
 
 
 class Decisions:
@@ -34,7 +33,7 @@ class Decisions:
     def __init__(
         self,
         store: AlertStore,
-        observations: ObservationReader,
+        observations: AlertObservations,
         registers: AlertRegisters,
         issuer: Issuer,
         runs: RunReader | None = None,

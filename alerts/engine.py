@@ -16,7 +16,7 @@ from alerts.decisions import Decisions
 from alerts.evidence import judged_evidence, traced_evidence
 from alerts.issue import Issuer
 from alerts.lifecycle import Episode, episode_from_json
-from alerts.ports import AlertRegisters, RunReader
+from alerts.ports import AlertObservations, AlertRegisters, RunReader
 from alerts.reconcile import reconcile
 from alerts.recorder import About, Report, Turn
 from alerts.releases import Releaser
@@ -27,7 +27,7 @@ from alerts.store import AlertStore, AlertTransaction
 from domain.alert import AlertState, Level, MessageStatus, Verdict
 from domain.alerting import Rule, RuleKey, RuleState
 from domain.model import Datastream, Station
-from domain.ports import ObservationReader
+from domain.ports import SeriesData
 
 T = TypeVar("T")
 Change = tuple[int, datetime, datetime]
@@ -70,7 +70,7 @@ class AlertEngine(Decisions):
     def __init__(
         self,
         store: AlertStore,
-        observations: ObservationReader,
+        observations: AlertObservations,
         registers: AlertRegisters,
         issuer: Issuer,
         runs: RunReader | None = None,
@@ -108,6 +108,8 @@ class AlertEngine(Decisions):
     def _tasks(self, changes: Iterable[Change]) -> list[_Task]:
         catalogue = self._rules()
         tasks: dict[RuleKey, _Task] = {}
+        changes = list(changes)
+        self._registers.prepare(sorted({datastream_id for datastream_id, *_ in changes}))
         for datastream_id, changed_from, _ in changes:
             datastream = self._registers.datastream_by_id(datastream_id)
             station = self._registers.station(datastream.station) if datastream is not None else None
@@ -153,7 +155,10 @@ class AlertEngine(Decisions):
         keys = [task.key for task in tasks]
         with self._store.transaction(keys) as tx:
             states = tx.states(keys)
-            found = [self._find(task, states.get(task.key), now) for task in tasks]
+            new = self._replay.new_samples(
+                [(task.rule, task.datastream, states.get(task.key), task.changed_from) for task in tasks]
+            )
+            found = [self._find(task, states.get(task.key), now, new) for task in tasks]
             for task, item in zip(tasks, found, strict=True):  # writes come last: they hold the ledger until the end
                 if item.trace is None:
                     self._record_judged(tx, self._about(task), item, audience, report)
@@ -163,11 +168,11 @@ class AlertEngine(Decisions):
                 report.cannot_tell += item.evaluation.verdict is Verdict.CANNOT_TELL
             tx.put_states([item.state(task.datastream.code) for task, item in zip(tasks, found, strict=True)])
 
-    def _find(self, task: _Task, state: RuleState | None, now: datetime) -> Found:
+    def _find(self, task: _Task, state: RuleState | None, now: datetime, new: Mapping[int, SeriesData]) -> Found:
         rule, datastream, station = task.rule, task.datastream, task.station
         if not is_traced(rule):
             return self._replay.newest_run(rule, datastream, station, now, self._store.current_seq())
-        forward = self._replay.forward(rule, datastream, station, state, task.changed_from, now)
+        forward = self._replay.forward(rule, datastream, station, state, task.changed_from, now, new)
         return forward or self._replay.whole(rule, datastream, station, now, self._store.current_seq())
 
     def _about(self, task: _Task) -> About:

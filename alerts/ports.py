@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from alerts.rules.context import Analysed, DatedFinding
 from domain.licence import Licence, Limit
 from domain.model import Datastream, Station, StationEvent
+from domain.ports import ObservationReader, SeriesData
 
 
 class Arrived(Protocol):
@@ -23,8 +24,18 @@ class Arrived(Protocol):
         """When an observation of it was last received."""
 
 
+class AlertObservations(ObservationReader, Protocol):
+    """Observations, one datastream at a time or many together."""
+
+    def series_since(self, starts: Mapping[int, datetime]) -> Mapping[int, SeriesData]:
+        """Return what each datastream has from its own time on, empty where it has nothing."""
+
+
 class AlertRegisters(Protocol):
     """Stations, datastreams, limits and events, as the engine needs them."""
+
+    def prepare(self, datastream_ids: Sequence[int]) -> None:
+        """Read many datastreams with their stations and events together, for lookups that follow."""
 
     def station(self, code: str) -> Station | None:
         """Return the station, or None."""

@@ -13,17 +13,19 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
+import numpy as np
+
 from alerts.doubts import is_confirmed, newest_told, patience, unconfirmed_trace
 from alerts.lifecycle import Episode, Folded, Trace, episode_from_json, fold
-from alerts.ports import AlertRegisters, RunReader
+from alerts.ports import AlertObservations, AlertRegisters, RunReader
 from alerts.rules import RULES, Context, Ladder, definition_of
-from alerts.rules.context import Arrival, evaluation_of, moment_of
+from alerts.rules.context import Arrival, evaluation_of, instant_of, moment_of
 from domain.alert import Evaluation, Level, Verdict
 from domain.alerting import Rule, RuleState
 from domain.errors import NotFoundError
 from domain.licence import Licence
 from domain.model import Datastream, Station, StationKind
-from domain.ports import ObservationReader
+from domain.ports import SeriesData
 
 MOST_LAYERS = 200
 CAUSE_FIELDS = ("cause", "layer", "top_m", "bottom_m", "share", "head", "owner_zh", "owner_en", "source")
@@ -82,7 +84,7 @@ class Replay:
     """Builds contexts and replays rules."""
 
     def __init__(
-        self, observations: ObservationReader, registers: AlertRegisters, runs: RunReader | None, zone: tzinfo = UTC
+        self, observations: AlertObservations, registers: AlertRegisters, runs: RunReader | None, zone: tzinfo = UTC
     ) -> None:
         self._observations = observations
         self._registers = registers
@@ -90,13 +92,15 @@ class Replay:
         self._zone = zone
 
     def forward(
-        self, rule: Rule, datastream: Datastream, station: Station, state: RuleState | None, changed_from: datetime, now: datetime
-    ) -> Found | None:
+        self, rule: Rule, datastream: Datastream, station: Station, state: RuleState | None, changed_from: datetime, now: datetime,
+        new: Mapping[int, SeriesData] | None = None,
+    ) -> Found | None:  # fmt: skip
         """Carry on from the stored memory; None where the whole record has to be read, or where an alert would change."""
         at = _remembered(state, rule, changed_from)
         if state is None or at is None or state.memory.get("stale") or "findings" in RULES[rule.kind].needs:
             return None
-        context = self._context(rule, datastream, station, now, start=at + _MICROSECOND, as_of=None)
+        known = _from(new, datastream, at + _MICROSECOND)
+        context = self._context(rule, datastream, station, now, start=at + _MICROSECOND, as_of=None, samples=known)
         definition = definition_of(rule)
         ladder = RULES[rule.kind].ladder(definition, context)
         if state.memory.get("limits") != limits_digest(ladder):
@@ -113,6 +117,17 @@ class Replay:
         found = Found(context, definition, ladder, evaluation, 0, trace, folded, pinned=False)
         blinded = (found.evaluation.verdict is Verdict.CANNOT_TELL) != (state.verdict is Verdict.CANNOT_TELL)
         return None if before is not None and blinded else found
+
+    def new_samples(self, tasks: Sequence[tuple[Rule, Datastream, RuleState | None, datetime]]) -> Mapping[int, SeriesData]:
+        """Read together what is newer than what rules remember; a rule that must read the whole record reads it by itself."""
+        starts: dict[int, datetime] = {}
+        for rule, datastream, state, changed_from in tasks:
+            at = _remembered(state, rule, changed_from)
+            if at is None or datastream.datastream_id is None or "findings" in RULES[rule.kind].needs:
+                continue
+            earliest = starts.get(datastream.datastream_id)
+            starts[datastream.datastream_id] = at + _MICROSECOND if earliest is None else min(earliest, at + _MICROSECOND)
+        return self._observations.series_since(starts) if len(starts) > 1 else {}
 
     def whole(
         self, rule: Rule, datastream: Datastream, station: Station, now: datetime, read_seq: int, *, confirmed: bool | None = None,
@@ -186,8 +201,9 @@ class Replay:
         return self._registers.datastream_by_id(derivation.source_datastream_id)
 
     def _context(
-        self, rule: Rule, datastream: Datastream, station: Station, now: datetime, *, start: datetime | None, as_of: int | None
-    ) -> Context:
+        self, rule: Rule, datastream: Datastream, station: Station, now: datetime, *, start: datetime | None, as_of: int | None,
+        samples: SeriesData | None = None,
+    ) -> Context:  # fmt: skip
         if datastream.datastream_id is None:
             raise ValueError("a datastream that is not stored has no observations")
         return Context(
@@ -195,7 +211,7 @@ class Replay:
             now=now,
             station=station,
             datastream=datastream,
-            samples=self._observations.series(datastream.datastream_id, start, None, as_of=as_of),
+            samples=samples or self._observations.series(datastream.datastream_id, start, None, as_of=as_of),
             source=self.source_of(datastream),
             series=lambda identity, begin, end: self._observations.series(identity, begin, end, as_of=as_of),
             limits=self._registers.limits(datastream, station),
@@ -227,6 +243,15 @@ class Replay:
             found["analyses"] = self._runs.runs_as_of(datastream_id, as_of)
             found["findings"] = self._runs.findings_as_of(datastream_id, as_of)
         return found
+
+
+def _from(new: Mapping[int, SeriesData] | None, datastream: Datastream, start: datetime) -> SeriesData | None:
+    """Return the part from `start` on of what was read together, or None where it was not."""
+    series = None if new is None or datastream.datastream_id is None else new.get(datastream.datastream_id)
+    if series is None:
+        return None
+    row = int(np.searchsorted(series.time, instant_of(start), side="left"))
+    return SeriesData(series.time[row:], series.result[row:], series.sigma[row:], series.quality[row:], series.end[row:])
 
 
 def _trace(rule: Rule, definition: Any, context: Context) -> Trace:

@@ -39,6 +39,8 @@ BREACH_EVERY = int(os.environ.get("GROUNDWATCH_BENCH_BREACH_EVERY", "25"))
 LOGIN = ("bench-gateway", "bench-gateway-password")
 PATIENCE_S, SETTLE_S = 60.0, 5.0
 FEW = 10
+STRIDE = 7919
+"""A prime, so that the breaches are spread over all stations."""
 
 
 class _Receiver(BaseHTTPRequestHandler):
@@ -104,7 +106,7 @@ def publish(stack: BenchStack) -> dict[str, float]:
         wait = began + number / RATE - time.time()
         if wait > 0:
             time.sleep(wait)
-        station = f"B{number % STATIONS:04d}"
+        station = f"B{number * STRIDE % STATIONS:04d}"
         breach = number % BREACH_EVERY == 0 and station not in sent
         value = 12.0 if breach or station in sent else 5.0
         if breach:

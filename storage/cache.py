@@ -6,7 +6,7 @@ What is absent is remembered for a shorter time, because somebody may be about t
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -50,6 +50,25 @@ class Cache:
                     self._entries.clear()
                 self._entries[key] = (now + (self._absent_ttl_s if value is None else self._ttl_s), value)
         return value
+
+    def missing(self, keys: Iterable[Hashable]) -> list[Hashable]:
+        """Return the keys that would have to be loaded now."""
+        now = self._clock()
+        with self._lock:
+            return [key for key in keys if (entry := self._entries.get(key)) is None or now >= entry[0]]
+
+    @property
+    def generation(self) -> int:
+        """A number that changes when the cache is cleared: read it before what `put` is to keep."""
+        with self._lock:
+            return self._generation
+
+    def put(self, values: Mapping[Hashable, Any], generation: int) -> None:
+        """Keep values that were read together, unless the cache was cleared meanwhile."""
+        until = self._clock() + self._ttl_s
+        with self._lock:
+            if generation == self._generation:
+                self._entries.update({key: (until, value) for key, value in values.items()})
 
     def clear(self) -> None:
         """Forget everything."""

@@ -175,6 +175,16 @@ FROM (
     ORDER BY phenomenon_time
 ) AS known;
 
+-- name: pack_series_since
+-- Of many datastreams what each has from its own time on; the least of the times lets the planner leave chunks out.
+SELECT known.datastream_id,
+       string_agg(timestamptz_send(phenomenon_time) || float8send(coalesce(result, 'NaN')) || float8send(coalesce(sigma, 'NaN'))
+                  || int2send(quality) || timestamptz_send(coalesce(phenomenon_end, '-infinity')), ''::bytea ORDER BY phenomenon_time)
+FROM unnest(%(ids)s::integer[], %(starts)s::timestamptz[]) AS wanted (datastream_id, start)
+JOIN observation AS known ON known.datastream_id = wanted.datastream_id AND known.phenomenon_time >= wanted.start
+WHERE known.phenomenon_time >= %(least)s AND known.datastream_id = ANY (%(ids)s)
+GROUP BY known.datastream_id;
+
 -- name: read_one_snapshot
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
 

@@ -273,3 +273,29 @@ SELECT pg_notify('groundwatch_register', '');
 
 -- name: notify_work
 SELECT pg_notify('groundwatch_work', '');
+
+-- name: datastreams_by_ids
+SELECT station.code AS station, property.code AS property_code, stream.unit, stream.channel, sensor.code AS sensor, stream.name_zh,
+       stream.name_en, stream.interval_s, stream.depth_top_m, stream.depth_bottom_m, stream.aquifer, stream.datum_code,
+       stream.datum_epoch, stream.frame, stream.derived, stream.method, stream.method_version, stream.method_parameters,
+       stream.input_digest, stream.source_datastream_id, stream.confirmed, stream.disclosure, stream.lowest, stream.highest,
+       stream.attributes, stream.id AS datastream_id
+FROM datastream AS stream
+JOIN station ON station.id = stream.station_id
+JOIN observed_property AS property ON property.id = stream.property_id
+LEFT JOIN sensor ON sensor.id = stream.sensor_id
+WHERE stream.id = ANY (%s);
+
+-- name: stations_by_codes
+SELECT code, kind, name_zh, name_en, region_code, longitude_deg, latitude_deg, height_m, disclosure, zone_code, tags, confirmed,
+       simulated, attributes, id AS station_id
+FROM station WHERE lower(code) = ANY (%s);
+
+-- name: events_of_stations
+SELECT station.code AS station, event.kind, starts_at AS start, ends_at AS end, effect, stream.code AS datastream, size, note, author,
+       event.id AS event_id
+FROM station_event AS event
+JOIN station ON station.id = event.station_id
+LEFT JOIN datastream AS stream ON stream.id = event.datastream_id
+WHERE lower(station.code) = ANY (%s) AND withdrawn_at IS NULL
+ORDER BY starts_at, event.id;

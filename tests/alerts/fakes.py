@@ -73,6 +73,9 @@ class Observations:
             end=time + np.timedelta64(self.ends[datastream_id]) if datastream_id in self.ends else np.full(len(found), NO_TIME),
         )
 
+    def series_since(self, starts: Mapping[int, datetime]) -> Mapping[int, SeriesData]:
+        return {identity: self.series(identity, start) for identity, start in starts.items()}
+
     def last_time(self, datastream_id: int) -> datetime | None:
         return max((time for identity, time in self.rows if identity == datastream_id), default=None)
 
@@ -96,6 +99,9 @@ class Registers:
         self.stations[station.code] = replace(station, station_id=len(self.stations) + 1)
         for datastream in datastreams:
             self.datastreams[datastream.code] = replace(datastream, datastream_id=len(self.datastreams) + 1)
+
+    def prepare(self, datastream_ids: Sequence[int]) -> None:
+        """Nothing is read ahead here."""
 
     def station(self, code: str) -> Station | None:
         return self.stations.get(code)
