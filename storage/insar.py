@@ -303,7 +303,7 @@ def _degrees(packed: bytes) -> npt.NDArray[np.int32]:
 
 
 def _box_text(box: Box) -> str:
-    west, south, east, north = box
+    west, south, east, north = map(float, box)
     if not all(np.isfinite(box)) or west > east or south > north:
         raise RequestError("the box is not west,south,east,north in degrees.", where="bbox", remedy="e.g. 120.5,30.4,121.0,31.0")
     return f"({west - _MARGIN_DEG!r},{south - _MARGIN_DEG!r}),({east + _MARGIN_DEG!r},{north + _MARGIN_DEG!r})"
