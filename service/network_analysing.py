@@ -87,13 +87,13 @@ class NetworkAnalyst:
         return self._analyse_pending(groups, registry, now, debounce, keep_on)
 
     def _has_changed(self, group: Group) -> bool:
-        """Whether a member was observed anew since the last look; derived members leave no work behind."""
+        """Whether a member was observed anew since the last look, or this is the first; derived members leave no work behind."""
         ids = [member.datastream_id for member in group.members if member.datastream_id is not None]
         statuses = self._container.registers.datastream_statuses(ids)
         now = tuple((key, status.observations, status.last_received_at) for key, status in sorted(statuses.items()))
         before = self._seen.get(group.key)
         self._seen[group.key] = now
-        return before is not None and before != now
+        return before != now
 
     def _analyse_pending(
         self,

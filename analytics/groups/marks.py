@@ -129,7 +129,7 @@ class TieParameters:
         One standard deviation of an epoch where the data state none.
     """
 
-    neighbours_m: float = 8000.0
+    neighbours_m: float = 15_000.0
     longest_wait_d: float = 800.0
     epoch_reach_d: float = 60.0
     sigma_mm: float = 1.0

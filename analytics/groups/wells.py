@@ -234,11 +234,14 @@ class TemperatureParameters:
         Minutes of steady flow before a temperature counts.
     level : float
         Significance below which a trend is told.
+    least_per_a : float
+        Smallest trend that is told, K/a: below it lies the drift of a thermometer.
     """
 
     band: float = 0.15
     minimum_run_min: float = 30.0
     level: float = 0.01
+    least_per_a: float = 0.1
 
 
 def run_temperature_trend(members: Sequence[Member], parameters: TemperatureParameters, now: datetime) -> Mapping[str, Outcome]:
@@ -260,7 +263,7 @@ def run_temperature_trend(members: Sequence[Member], parameters: TemperaturePara
         missing = Scalar("trend_equal_flow", "K/a", end, None, None, Quality.MISSING, ("cannot_tell",))
         return {wellhead.datastream: Outcome(run, (missing,))}
     findings: tuple[Finding, ...] = ()
-    if trend.p_value < parameters.level:
+    if trend.p_value < parameters.level and abs(trend.rate_per_a) >= parameters.least_per_a:
         details = {"cause": "equal_flow", "p_value": trend.p_value, "flow_m3_h": usual, "months": trend.n}
         findings = (
             Finding(
