@@ -39,8 +39,6 @@ BREACH_EVERY = int(os.environ.get("GROUNDWATCH_BENCH_BREACH_EVERY", "25"))
 LOGIN = ("bench-gateway", "bench-gateway-password")
 PATIENCE_S, SETTLE_S = 60.0, 5.0
 FEW = 10
-STRIDE = 7919
-"""A prime, so that the breaches are spread over all stations."""
 
 
 class _Receiver(BaseHTTPRequestHandler):
@@ -106,8 +104,8 @@ def publish(stack: BenchStack) -> dict[str, float]:
         wait = began + number / RATE - time.time()
         if wait > 0:
             time.sleep(wait)
-        station = f"B{number * STRIDE % STATIONS:04d}"
-        breach = number % BREACH_EVERY == 0 and station not in sent
+        station = f"B{number % STATIONS:04d}"
+        breach = number % BREACH_EVERY == number // STATIONS % BREACH_EVERY and station not in sent  # others in every pass
         value = 12.0 if breach or station in sent else 5.0
         if breach:
             sent[station] = time.time()
