@@ -28,8 +28,8 @@ from domain.insar import DeliveryHeader, Float32Array, PointBlock
 from domain.observation import Rejected, TimeArray
 from ingest.insar.profile import InsarProfile
 
-BLOCK_BYTES = 48 * 1024 * 1024
-"""Text that is parsed at once: bounds the memory of an import to a few times this."""
+BLOCK_BYTES = 16 * 1024 * 1024
+"""Text that is parsed at once: bounds the memory of an import, and lets the parser work on a block while the one before is stored."""
 
 _MATLAB_TO_UNIX_DAYS = 719_529
 _LONGEST_LINE = 64 * 1024 * 1024
@@ -215,7 +215,7 @@ class _BlockReader:
     def _parse(self, body: bytes) -> Any:
         return pa_csv.read_csv(
             pa.BufferReader(body),
-            read_options=pa_csv.ReadOptions(column_names=list(self.layout.names), block_size=4 * 1024 * 1024),
+            read_options=pa_csv.ReadOptions(column_names=list(self.layout.names), block_size=2 * 1024 * 1024),
             parse_options=pa_csv.ParseOptions(delimiter=self.profile.delimiter),
             convert_options=self.options,
         )

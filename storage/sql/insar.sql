@@ -9,7 +9,8 @@ WHERE datastream_id = %(datastream_id)s AND sha256 = %(sha256)s AND parameters =
 SELECT 1 FROM insar_delivery WHERE lower(code) = lower(%s);
 
 -- name: begin_loading
-SELECT insar_begin_loading();
+-- Indexes are built at the end, in memory where that is possible.
+SELECT insar_begin_loading(), set_config('maintenance_work_mem', '256MB', true);
 
 -- name: copy_points
 COPY insar_point_loading (delivery_id, point_no, pid, position, height, rate, sigma, cumulative, coherence)

@@ -15,6 +15,7 @@ from domain.errors import ConflictError, RequestError
 from domain.insar import TILE_POINTS, NewDelivery, PointBlock
 from ingest.insar.importing import InsarImporter
 from service.bootstrap import Container
+from service.replaying import replay_since
 from storage.insar_loading import hilbert
 from tests.insar.conftest import NOW, ImportOne
 from tests.insar.samples import Made, make, write_egms
@@ -145,6 +146,8 @@ def test_rejects_are_quarantined_with_line_and_bytes(container: Container, impor
     assert [item.line for item in report.rejects] == [9, 21]
     open_ones = [row for row in container.observations.quarantined(0, 100) if row.source == "bad.csv"]
     assert [(row.line, bytes(row.raw)) for row in open_ones] == [(9, b"broken"), (21, lines[20])]
+    replayed = replay_since(container, NOW)
+    assert (replayed.failed, replayed.remaining) == (1, 2)  # a delivery is whole as it is: the corrected file is the next one
 
 
 def test_a_delivery_that_breaks_off_leaves_nothing_and_the_next_run_does_it(
