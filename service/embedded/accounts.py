@@ -101,8 +101,7 @@ class AccountFiles:
         listing = json.dumps({name: asdict(account) for name, account in accounts.items()}, ensure_ascii=False, indent=1)
         passwords = "".join(f"{name}:{account.password_hash}\n" for name, account in accounts.items())
         for path, text in ((self._list, listing), (self.passwords, passwords), (self.access, access_text(accounts))):
-            write_private(path, text)
-            self._owner.own(path)
+            write_private(path, text, self._owner.own)
 
     def set_service(self, password: str) -> None:
         """Make sure that the service account has this password, and that both files exist."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,8 +27,12 @@ def read_or_make(path: Path) -> Secrets:
     return made
 
 
-def write_private(path: Path, text: str) -> None:
-    """Write a file that was never readable by others, all of it or nothing."""
+def write_private(path: Path, text: str, own: Callable[[Path], object] | None = None) -> None:
+    """Write a file that was never readable by others, all of it or nothing.
+
+    `own` gives it to its reader before it takes the old file's place: a broker that reads its access file anew and may not open it goes
+    on without one.
+    """
     unfinished = path.with_name(path.name + ".unfinished")
     unfinished.unlink(missing_ok=True)
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -35,4 +40,6 @@ def write_private(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
+    if own is not None:
+        own(unfinished)
     unfinished.replace(path)
