@@ -55,7 +55,9 @@ def draw(name: str, target: Path | None = None) -> Path:
         figure = load(name).draw(np.random.default_rng(SEED))
         figure.savefig(target, metadata={"Date": None})
     # Trailing blanks of matplotlib's paths would be changed by editors and hooks.
-    target.write_text("\n".join(line.rstrip() for line in target.read_text(encoding="utf-8").splitlines()) + "\n", encoding="utf-8")
+    target.write_text(
+        "\n".join(line.rstrip() for line in target.read_text(encoding="utf-8").splitlines()) + "\n", encoding="utf-8"
+    )
     return target
 
 
