@@ -9,6 +9,7 @@ import { follow } from "./live.js";
 import { login } from "./login.js";
 import { drawMapWords, drawStations, showStation, startMap } from "./map.js";
 import { failure, loading } from "./messages.js";
+import { drawNav } from "./nav.js";
 import { drawRules, openRules, rulesForPerson } from "./rules.js";
 import { drawSilent } from "./silent.js";
 import { drawNoStation, drawStation, firstStream, openStation, streamOf } from "./station.js";
@@ -319,6 +320,7 @@ function drawWords() {
   const button = byId("language");
   button.textContent = other === "en" ? "English" : "中文";
   button.lang = other;
+  drawNav();
   byId("station-find").placeholder = t("find_station");
   fill(byId("alerts-state"), ["firing", "pending", "resolved"].map((one) => h("option", { value: one }, t(`state.${one}`))));
   byId("alerts-state").value = state.alertsState;
