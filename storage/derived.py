@@ -13,6 +13,14 @@ NAMES = {
     "rate_12mo": ("近12个月速率", "rate over the last 12 months"),
     "velocity": ("平均速率", "velocity of the whole record"),
     "cumulative": ("累计量", "cumulative since the first epoch"),
+    "cumulative_tied": ("累计量（接测归算）", "cumulative carried across re-set marks"),
+    "closure": ("分层闭合差", "sum of the layers less the surface mark"),
+    "ske": ("弹性骨架释水系数", "elastic skeletal storage"),
+    "sske": ("弹性骨架释水率", "elastic skeletal specific storage"),
+    "static": ("静水位（温度归算）", "static, reduced to one temperature"),
+    "transmissivity": ("导水系数", "transmissivity by recovery"),
+    "trend_equal_flow": ("等流量趋势", "trend at equal flow"),
+    "angular_distortion": ("最大角变形", "largest angular distortion"),
 }
 """Chinese and English names of the scalars that every node shows; another scalar goes by its own name."""
 
