@@ -1,10 +1,9 @@
 """Anomalies of a series: spikes, level shifts, frozen values and missing patterns, judged causally.
 
-Every sample is compared with what its past led one to expect. Two expectations compete: the level of the
-last samples, and that level plus the change seen one season (a tidal or civil day) before; whichever served
-better lately is used. A departure is scored in robust standard deviations of past departures, with a floor
-at the instrument's resolution and a second hurdle at the largest departures that were usual before, so that
-heavy tails do not ring the bell. Nothing here looks at a later sample to raise an alarm.
+Several statistics of the past and the present are watched: the departure from what the last samples led one to expect (the level, the
+last sample, the last step, or the season before, whichever served better lately), the distance from the level of the last week and from
+the same hours of the last days over one and several samples, the step, and the roughness. Each is held against its own past extremes
+(`departures`), so that what a series does often is no anomaly. Nothing here looks at a later sample to raise an alarm.
 This file holds the causal detector and Hampel's filter for residuals.
 
 References: Hampel (1974), doi:10.1080/01621459.1974.10482962; Pearson et al. (2016),
@@ -14,12 +13,13 @@ doi:10.1186/s13634-016-0383-6; QARTOD manuals (U.S. IOOS) for the spike and flat
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from analytics.departures import Departure, HabitSettings, departures, samples_a_day
 from analytics.sampling import Floats, local_interval_s
 
 Flags = NDArray[np.bool_]
@@ -32,10 +32,12 @@ class AnomalySettings:
 
     Attributes
     ----------
-    score_limit : float
-        Robust standard deviations of the past departures.
-    tail_factor : float
-        Multiple of the extrapolated tail (one departure in 20,000) that must be passed as well.
+    habits : HabitSettings
+        How far a statistic may leave its past.
+    resolution_factor : float
+        Departures below so many of the instrument's last digits are none.
+    quiet : int
+        Samples (at most two days) after an event in which what follows belongs to it.
     level_window, history : int
         Samples of the running level and of the departures' scale.
     probation : int
@@ -50,8 +52,9 @@ class AnomalySettings:
         A departure that lasts so long is a level shift and becomes the new level.
     """
 
-    score_limit: float = 8.0
-    tail_factor: float = 1.0
+    habits: HabitSettings = field(default_factory=HabitSettings)
+    resolution_factor: float = 4.0
+    quiet: int = 48
     level_window: int = 9
     history: int = 600
     probation: int = 60
@@ -134,21 +137,6 @@ def _trailing_median(values: Floats, window: int) -> Floats:
     return out
 
 
-def _trailing_scale(departure: Floats, window: int, stride: int = 16) -> tuple[Floats, Floats]:
-    """Robust sigma and 99.5 % point of the departures before each sample, refreshed every `stride` samples."""
-    n = departure.size
-    sigma, tail = np.full(n, np.nan), np.full(n, np.nan)
-    for start in range(stride, n + stride, stride):
-        past = np.abs(departure[max(0, start - window) : min(start, n)])
-        past = past[np.isfinite(past)]
-        if past.size >= 20 and start < n:
-            sigma[start : start + stride] = _MAD_TO_SIGMA * np.median(past)
-            common, rare = np.quantile(past, (0.95, 0.995))
-            # A tenth of the probability again and again: how far the tail reaches if it goes on as it began.
-            tail[start : start + stride] = rare * min(rare / max(common, 1e-300), 1e100) ** 2
-    return sigma, tail
-
-
 def season_lags(ordinate: Floats, is_time: bool) -> tuple[int, ...]:
     """Lags in samples of one and seven civil days, for a sub-daily series in seconds; none otherwise."""
     if not is_time or ordinate.size < 100:
@@ -191,20 +179,6 @@ def _choose_departure(departures: Floats, history: int, stride: int = 64) -> Flo
         block = slice(start, start + stride)
         chosen[block] = departures[block, int(np.argmin(typical))]
     return chosen
-
-
-def _clip_runs(flags: Flags, scores: Floats, settings: AnomalySettings) -> list[Anomaly]:
-    """Join alarms that are near each other into one departure and name its kind."""
-    at = np.flatnonzero(flags)
-    if not at.size:
-        return []
-    groups = np.split(at, np.flatnonzero(np.diff(at) > settings.level_window) + 1)
-    found = []
-    for group in groups:
-        first, last = int(group[0]), int(group[-1])
-        peak = float(np.abs(scores[group]).max())
-        found.append(Anomaly(first, last, "spike", peak))
-    return found
 
 
 def _name_kinds(values: Floats, found: list[Anomaly], settings: AnomalySettings) -> list[Anomaly]:
@@ -322,18 +296,47 @@ def detect_in_values(
     n = values.size
     if n <= chosen.probation:
         return []
-    departures = _expectations(values, chosen, season_lags(ordinate, is_time))
-    departure = _choose_departure(departures, chosen.history)
-    sigma, tail = _trailing_scale(departure, chosen.history)
-    floor = _trailing_resolution(values, chosen)
-    limit = np.maximum(chosen.score_limit * np.maximum(sigma, floor), chosen.tail_factor * tail)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        score = np.where(limit > 0.0, departure / limit, 0.0)
-    score = np.nan_to_num(score)
-    score[: chosen.probation] = 0.0
-    flags = np.abs(score) > 1.0
-    found = _name_kinds(values, _clip_runs(flags, score, chosen), chosen) + find_frozen(values, chosen)
+    expected = _choose_departure(_expectations(values, chosen, season_lags(ordinate, is_time)), chosen.history)
+    floor = chosen.resolution_factor * _trailing_resolution(values, chosen)
+    left = departures(ordinate, values, is_time, chosen.habits, beside=[("expected", 1, np.abs(expected))], floor=floor)
+    quiet = min(2 * samples_a_day(ordinate, is_time, chosen.habits), chosen.quiet)
+    events = _join([item for item in left if item.start >= chosen.probation], quiet)
+    frozen = find_frozen(values, chosen)
+    # Where a frozen run ends the value jumps to where it should have been: that is the run's end, no event of its own.
+    named = [_named(values, event, chosen) for event in events]
+    named = [item for item in named if not any(run.start_index <= item.start_index <= run.end_index + 1 for run in frozen)]
+    found = named + frozen
     return sorted(found, key=lambda anomaly: (anomaly.start_index, anomaly.kind))
+
+
+def _join(left: Sequence[Departure], quiet: int) -> list[list[Departure]]:
+    """Departures of several statistics that touch, or lie less than `quiet` samples apart, are one event and one alarm."""
+    events: list[list[Departure]] = []
+    end = -1
+    for item in sorted(left, key=lambda departure: departure.start):
+        if events and item.start <= end + quiet:
+            events[-1].append(item)
+        else:
+            events.append([item])
+        end = max(end, item.end)
+    return events
+
+
+def _named(values: Floats, event: Sequence[Departure], settings: AnomalySettings) -> Anomaly:
+    """Name an event by what alarmed first and by the samples that had come in by its end."""
+    first = min(event, key=lambda item: (item.start, item.span))
+    alarm = Anomaly(first.start, max(item.end for item in event), "spike", max(item.score for item in event))
+    if all(item.channel == "roughness" for item in event):
+        return replace(alarm, kind="variance")
+    named = _name_kinds(values, [alarm], settings)[0]
+    if first.span == 1:
+        return named
+    inside = values[max(0, first.start - first.span + 1) : first.start + 1]
+    before = values[max(0, first.start - 3 * first.span) : max(1, first.start - first.span)]
+    earlier = values[max(0, first.start - 12 * first.span) : max(1, first.start - 9 * first.span)]
+    lately, in_all = float(np.median(inside) - np.median(before)), float(np.median(inside) - np.median(earlier))
+    creeps = first.channel == "level" and abs(lately) < 0.5 * abs(in_all)
+    return replace(named, kind="drift", size=in_all) if creeps else replace(named, kind="level_shift")
 
 
 def _trailing_resolution(values: Floats, settings: AnomalySettings, stride: int = 64) -> Floats:

@@ -20,7 +20,7 @@ from analytics.sampling import Floats, Samples, Times, from_decimal_years, regim
 from domain.finding import Finding, FindingKind, Outcome
 from domain.model import StationEvent, ValueKind
 
-NAME, VERSION = "anomaly", "2"
+NAME, VERSION = "anomaly", "3"
 TOLD_WITHIN = np.timedelta64(3, "D")
 """A step is dated so well: what is found so near to it is the step itself."""
 TOLD_SIZE = 2.0
@@ -164,7 +164,7 @@ def _without_told(found: Sequence[Finding], ready: Prepared) -> list[Finding]:
 
 
 def _finding(times: Times, anomaly: Anomaly, parameters: AnomalyParameters) -> Finding:
-    sized = anomaly.kind in {"spike", "level_shift"}
+    sized = anomaly.kind in {"spike", "level_shift", "drift"}
     return Finding(
         FindingKind(anomaly.kind),
         aware(times[anomaly.start_index]),

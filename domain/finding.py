@@ -23,6 +23,7 @@ class FindingKind(StrEnum):
     LEVEL_SHIFT = "level_shift"
     FROZEN = "frozen"
     DRIFT = "drift"
+    VARIANCE = "variance"
     GAP = "gap"
     RATE_CHANGE = "rate_change"
     CLOSURE = "closure"
