@@ -1,34 +1,40 @@
 """Time and accuracy of the analytics beside plain peers on the same series.
 
-Run ``OPENBLAS_NUM_THREADS=1 python benchmarks/bench_analytics.py [--seeds 2000]``; the shared real data are used where present.
+Run ``OPENBLAS_NUM_THREADS=1 python -m benchmarks.bench_analytics``; the shared real data are used where present. Coverage and unlogged
+offsets have benchmarks of their own (`bench_coverage`, `bench_offsets`).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+import pymannkendall  # type: ignore[import-untyped]
+import ruptures
 import statsmodels.api as sm
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from scipy.signal import lfilter
 
 from analytics import METHODS, Samples, detect_in_series
 from analytics.changepoints import ChangePointSettings, detect_change_points
+from analytics.level_forecast import ForecastParameters
 from analytics.method import aware
 from analytics.midas import midas, select_pairs
-from analytics.sampling import decimal_years
-from analytics.trajectory import choose_model, fit_trajectory
+from analytics.sampling import Floats, Times, decimal_years
+from analytics.trajectory import TrajectoryFit, choose_model, fit_trajectory
 from analytics.velocity import VelocityParameters
-from tests.analytics.simulation import coloured_noise, f1_score, gnss_like, read_tenv3, stepped_series, years_since
+from tests.analytics.simulation import coloured_noise, covering, f1_score, gnss_like, read_tenv3, stepped_series, years_since
 
 
 def timed(label: str, work: Callable[[], Any]) -> Any:
@@ -41,33 +47,86 @@ def timed(label: str, work: Callable[[], Any]) -> Any:
 def bench_velocity() -> None:
     for n in (2500, 3650, 6659):
         samples = gnss_like(1, n)
-        keep = np.random.default_rng(0).random(n) > 0.05
-        samples = samples.where(keep)
+        samples = samples.where(np.random.default_rng(0).random(n) > 0.05)
         years = decimal_years(samples.time)
         model = choose_model(years)
-        fit = timed(f"noise by REML, 5 models, n={n}", lambda y=years, s=samples, m=model: fit_trajectory(y, s.value, m))
+        fit: TrajectoryFit = timed(f"noise by REML, 5 models, n={n}", partial(fit_trajectory, years, samples.value, model))
         now = aware(samples.time[-1]) + timedelta(days=1)
         timed(
-            f"velocity with steps and forecast, n={n}",
-            lambda s=samples, t=now: METHODS["velocity"].run(s, [], VelocityParameters(), t),
+            f"velocity with steps and forecast, n={n}", partial(METHODS["velocity"].run, samples, [], VelocityParameters(), now)
         )
-        design = model.design(years)
-        ols = timed(f"  peer: statsmodels OLS, n={n}", lambda d=design, s=samples: sm.OLS(s.value, d).fit())
-        ar = timed(f"  peer: statsmodels GLSAR(1), n={n}", lambda d=design, s=samples: sm.GLSAR(s.value, d, 1).iterative_fit(5))
-        print(f"    sigma of the rate: ours {fit.sigma_of('rate'):.3f}, OLS {ols.bse[1]:.3f}, GLSAR {ar.bse[1]:.3f} mm/a")
+        timed(f"tested forecast, n={n}", partial(METHODS["forecast"].run, samples, [], ForecastParameters(), now))
+        _least_squares_peers(samples.value, model.design(years), fit, n)
+
+
+def _least_squares_peers(values: Floats, design: Floats, fit: TrajectoryFit, n: int) -> None:
+    """Rate and sigma of statsmodels' answers on the same series."""
+    peers = {
+        "OLS": lambda: sm.OLS(values, design).fit(),
+        "HAC(365)": lambda: sm.OLS(values, design).fit(cov_type="HAC", cov_kwds={"maxlags": 365}),
+        "GLSAR(1)": lambda: sm.GLSAR(values, design, 1).iterative_fit(5),
+    }
+    told = [f"ours {fit.value_of('rate'):.3f} ± {fit.sigma_of('rate'):.3f}"]
+    for name, work in peers.items():
+        found = timed(f"  peer: statsmodels {name}, n={n}", work)
+        told.append(f"{name} {found.params[1]:.3f} ± {found.bse[1]:.3f}")
+    print(f"    rate (truth -4 mm/a): {', '.join(told)}")
+
+
+def bench_trend_tests() -> None:
+    """Mann-Kendall by variant on one autocorrelated series without trend, and our p from the rate and its sigma."""
+    values = gnss_like(2, 3000, rate=0.0).value
+    years = years_since(3000)
+    fit = timed("rate and sigma, n=3000", partial(fit_trajectory, years, values, choose_model(years)))
+    ratio = fit.value_of("rate") / fit.sigma_of("rate")
+    print(f"    p of a rate of 0: ours {2.0 * NormalDist().cdf(-abs(ratio)):.3f}")
+    for name in (
+        "original_test",
+        "hamed_rao_modification_test",
+        "yue_wang_modification_test",
+        "trend_free_pre_whitening_modification_test",
+    ):
+        found = timed(f"  peer: pymannkendall {name}", partial(getattr(pymannkendall, name), values))
+        print(f"    p {found.p:.2g}, slope {found.slope * 365.25:.3f} mm/a")
 
 
 def bench_midas() -> None:
     years = years_since(6659)
     values = [coloured_noise(np.random.default_rng(k), 6659) for k in range(3)]
-    pairs = timed("MIDAS pairs, n=6659", lambda: select_pairs(years))
-    timed("MIDAS three components, n=6659", lambda: [midas(years, x, pairs=pairs) for x in values])
+
+    def three() -> None:
+        pairs = select_pairs(years)
+        for component in values:
+            midas(years, component, pairs=pairs)
+
+    timed("MIDAS, pairs and three components, n=6659", three)
 
 
 def bench_detect() -> None:
-    t = np.arange(20_000)
+    t = np.arange(20_000, dtype=np.float64)
     values = np.sin(2 * np.pi * t / 288.0) + 0.05 * np.random.default_rng(3).normal(size=t.size)
-    timed("detect, n=20,000", lambda: detect_in_series(t * 300.0, values, True))
+    timed("detect, n=20,000", partial(detect_in_series, t * 300.0, values, True))
+
+
+def bench_tcpd(folder: Path) -> None:
+    """Mean F1 and covering on the five series of the Turing benchmark at hand, beside ruptures with its usual penalties."""
+    expected = json.loads((folder / "changepoint/tcpd/expected.json").read_text())
+    finders: dict[str, Callable[[Floats], list[int]]] = {
+        "ours": lambda x: [point.index for point in detect_change_points(x)],
+        "ruptures PELT l2, 3 log n": lambda x: ruptures.Pelt(model="l2").fit(x / x.std()).predict(pen=3.0 * np.log(x.size))[:-1],
+        "ruptures Binseg normal": lambda x: (
+            ruptures.Binseg(model="normal", min_size=5).fit(x).predict(pen=5.0 * np.log(x.size))[:-1]
+        ),
+    }
+    for name, find in finders.items():
+        scores, covers = [], []
+        began = time.perf_counter()
+        for series, judged in expected["annotations"].items():
+            values = np.loadtxt(folder / f"changepoint/tcpd/{series}.csv", delimiter=",", skiprows=1)[:, 2]
+            found = find(values)
+            scores.append(f1_score(judged, found))
+            covers.append(covering(judged, found, values.size))
+        print(f"{name:30s} F1 {np.mean(scores):.3f}, covering {np.mean(covers):.3f}, {time.perf_counter() - began:.3f} s")
 
 
 def bench_change_points(series: int = 300) -> None:
@@ -92,43 +151,46 @@ def _false_splits(coefficient: float, chosen: ChangePointSettings, series: int =
     return found / series
 
 
-def bench_coverage(seeds: int, n: int = 1300) -> None:
-    """Truth -5 mm/a, white 3 mm, flicker 12 mm/a^(1/4), 5 % missing, a gap of 60 d and one known step."""
-    years, errors, sigmas = years_since(n), [], []
-    for seed in range(seeds):
-        rng = np.random.default_rng(10_000 + seed)
-        values = coloured_noise(rng, n) - 5.0 * years
-        keep = rng.random(n) > 0.05
-        hole = int(rng.integers(200, 900))
-        keep[hole : hole + 60] = False
-        step = float(years[rng.integers(300, 1000)])
-        values += 10.0 * (years >= step)
-        fit = fit_trajectory(years[keep], values[keep], choose_model(years[keep], [step]))
-        errors.append(fit.value_of("rate") + 5.0)
-        sigmas.append(fit.sigma_of("rate"))
-    error, sigma = np.array(errors), np.array(sigmas)
-    inside = float(np.mean(np.abs(error) < 1.96 * sigma))
-    print(f"coverage of the 95 % interval over {seeds} seeds: {100 * inside:.1f} %, bias {error.mean() / error.std():+.3f} sigma")
-
-
 def bench_real(folder: Path) -> None:
     for name in ("PUHI", "DVLT"):
         _, times, components = read_tenv3(folder / f"gnss/ngl_tenv3/{name}.tenv3")
+        now = aware(times[-1]) + timedelta(days=1)
         for component, values in components.items():
-            samples = Samples(times, values)
-            now = aware(times[-1]) + timedelta(days=1)
-            result = timed(
-                f"velocity {name} {component}", lambda s=samples, t=now: METHODS["velocity"].run(s, [], VelocityParameters(), t)
-            ).run.result
+            work = partial(METHODS["velocity"].run, Samples(times, values), [], VelocityParameters(), now)
+            result = timed(f"velocity {name} {component}", work).run.result
             print(
                 f"    {result['rate']:9.3f} +- {result['rate_sigma']:.3f} ({result['noise_model']}), "
                 f"MIDAS {result['midas_rate']:9.3f} +- {result['midas_sigma']:.3f}, steps {len(result['steps'])}"
             )
 
 
+def bench_commands() -> None:
+    """The commands with their start, against the seconds promised."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = {name: Path(folder) / f"{name}.csv" for name in ("velocity", "detect")}
+        samples = gnss_like(1, 2500)
+        _write(files["velocity"], samples.time, samples.value)
+        steps = np.arange(20_000)
+        clean = np.sin(2 * np.pi * steps / 288.0) + 0.05 * np.random.default_rng(3).normal(size=steps.size)
+        _write(files["detect"], np.datetime64("2024-01-01T00:00:00", "us") + steps * np.timedelta64(300, "s"), clean)
+        program = [sys.executable, "-m", "service.cli"]
+        root = Path(__file__).resolve().parents[1]
+        for words, promised in (
+            (["--help"], 0.3),
+            (["detect", str(files["detect"])], 2.0),
+            (["velocity", str(files["velocity"])], 3.0),
+        ):
+            run = partial(subprocess.run, [*program, *words], check=True, capture_output=True, cwd=root)
+            timed(f"groundwatch {words[0]}, start included (promised {promised} s)", run)
+
+
+def _write(path: Path, times: Times, values: Floats) -> None:
+    rows = (f"{time},{value:.6f}" for time, value in zip(times.astype("datetime64[s]"), values, strict=True))
+    path.write_text("time,value\n" + "\n".join(rows) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=100, help="seeds of the coverage run (2000 for the published figure)")
     parser.add_argument("--change-points", action="store_true", help="only choose the change-point settings on simulations")
     chosen = parser.parse_args()
     if chosen.change_points:
@@ -136,12 +198,14 @@ def main() -> None:
         return
     bench_midas()
     bench_velocity()
+    bench_trend_tests()
     bench_detect()
+    bench_commands()
     shared = Path(os.environ.get("GROUNDWATCH_SHARED", Path(__file__).resolve().parents[2] / "shared"))
     folder = next((path for path in (shared / "data", shared) if (path / "PROVENANCE.md").exists()), None)
     if folder is not None:
+        bench_tcpd(folder)
         bench_real(folder)
-    bench_coverage(chosen.seeds)
 
 
 if __name__ == "__main__":

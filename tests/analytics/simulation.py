@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,29 @@ def f1_score(annotations: dict[str, list[int]], found: list[int], margin: int = 
     precision = len(_matched(union, points, margin)) / len(points)
     recall = float(np.mean([len(_matched(truth, points, margin)) / len(truth) for truth in everyone.values()]))
     return 2.0 * precision * recall / (precision + recall)
+
+
+def covering(annotations: dict[str, list[int]], found: list[int], n: int) -> float:
+    """Mean over the annotators of how well the segments found overlap theirs (Turing benchmark)."""
+    segments = _segments(found, n)
+    shares = []
+    for points in annotations.values():
+        total = 0.0
+        for low, high in _segments(points, n):
+            best = max(_overlap((low, high), other) for other in segments)
+            total += (high - low) * best
+        shares.append(total / n)
+    return float(np.mean(shares))
+
+
+def _segments(points: list[int], n: int) -> list[tuple[int, int]]:
+    edges = [0, *sorted({point for point in points if 0 < point < n}), n]
+    return list(pairwise(edges))
+
+
+def _overlap(a: tuple[int, int], b: tuple[int, int]) -> float:
+    inner = max(0, min(a[1], b[1]) - max(a[0], b[0]))
+    return inner / (max(a[1], b[1]) - min(a[0], b[0])) if inner else 0.0
 
 
 def _matched(truths: set[int], found: set[int], margin: int) -> set[int]:

@@ -12,7 +12,7 @@ from scipy.signal import lfilter
 from analytics.changepoints import detect_change_points
 from analytics.steps import detect_steps, search_steps
 from analytics.trajectory import choose_model, fit_trajectory
-from tests.analytics.simulation import f1_score, gnss_like, match_offsets, offset_series, stepped_series, years_since
+from tests.analytics.simulation import covering, f1_score, gnss_like, match_offsets, offset_series, stepped_series, years_since
 
 
 def test_a_step_is_found_sized_and_dated() -> None:
@@ -81,11 +81,14 @@ def test_a_short_record_has_no_steps(n: int) -> None:
 def test_change_points_reach_the_promised_score(shared_data: Path) -> None:
     folder = shared_data / "changepoint/tcpd"
     expected = json.loads((folder / "expected.json").read_text())
-    scores = []
+    scores, covers = [], []
     for name, judged in expected["annotations"].items():
         values = np.loadtxt(folder / f"{name}.csv", delimiter=",", skiprows=1)[:, 2]
-        scores.append(f1_score(judged, [point.index for point in detect_change_points(values)]))
+        found = [point.index for point in detect_change_points(values)]
+        scores.append(f1_score(judged, found))
+        covers.append(covering(judged, found, values.size))
     assert float(np.mean(scores)) >= 0.90
+    assert float(np.mean(covers)) >= 0.75
 
 
 @pytest.mark.parametrize("coefficient", [0.0, 0.6, 0.9, 0.97])
