@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -99,3 +102,106 @@ def test_the_same_name_again_is_kept_beside_and_a_folder_names_the_profile(
     assert moved == ["a.1.csv", "a.1.csv.report.json", "a.csv", "a.csv.report.json"]
     assert [batch.profile for batch in store.batches] == ["levelling", "levelling"]
     assert len(store.rows) == 1
+
+
+MORE = TABLE + b"A1,2.060,2023-06-10\n"
+
+
+def test_what_is_written_after_a_file_was_moved_is_read_too(
+    inbox: Inbox, hands: Hands, tmp_path: Path, store: MemoryStore, pipeline: Pipeline
+) -> None:
+    with (tmp_path / "current.csv").open("wb") as writer:
+        writer.write(TABLE)
+        writer.flush()
+        poll_after(inbox, hands, 0)
+        assert poll_after(inbox, hands, 6) == 1
+        writer.write(MORE[len(TABLE) :])
+    assert [poll_after(inbox, hands, 0), poll_after(inbox, hands, 6)] == [0, 1]
+    assert len(store.rows) == 2
+    assert store.revisions == []
+    assert poll_after(inbox, hands, 20) == 0
+    with (tmp_path / "processed" / "current.csv").open("ab") as writer:
+        writer.write(b"A1,2.055,2023-07-10\n")
+    restarted = Inbox(inbox.settings, pipeline, lambda: NOW, monotonic=hands)
+    assert [poll_after(restarted, hands, 0), poll_after(restarted, hands, 6)] == [0, 1]
+    assert len(store.rows) == 3
+
+
+def test_a_file_that_ends_within_a_line_waits_longer(inbox: Inbox, hands: Hands, tmp_path: Path, store: MemoryStore) -> None:
+    half = TABLE[: TABLE.index(b"2023-05")]
+    (tmp_path / "a.csv").write_bytes(half)
+    assert [poll_after(inbox, hands, 0), poll_after(inbox, hands, 30)] == [0, 0]
+    (tmp_path / "a.csv").write_bytes(TABLE)
+    assert [poll_after(inbox, hands, 0), poll_after(inbox, hands, 6)] == [0, 1]
+    (tmp_path / "b.csv").write_bytes(TABLE.rstrip())
+    assert [poll_after(inbox, hands, 0), poll_after(inbox, hands, 59), poll_after(inbox, hands, 2)] == [0, 0, 1]
+    assert len(store.rows) == 1
+
+
+def zipped(**members: bytes) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(f"old/{name}.csv", content)
+    return stream.getvalue()
+
+
+def test_rotated_files_are_read_in_whatever_wrapping_and_change_nothing_twice(
+    inbox: Inbox, hands: Hands, tmp_path: Path, store: MemoryStore
+) -> None:
+    (tmp_path / "current.csv").write_bytes(TABLE)
+    poll_after(inbox, hands, 0)
+    assert poll_after(inbox, hands, 6) == 1
+    (tmp_path / "2023-05.csv").write_bytes(TABLE)
+    (tmp_path / "2023-05.csv.gz").write_bytes(gzip.compress(TABLE))
+    (tmp_path / "2023.zip").write_bytes(zipped(may=TABLE, june=MORE))
+    poll_after(inbox, hands, 0)
+    assert poll_after(inbox, hands, 6) == 3
+    assert len(store.rows) == 2
+    assert store.revisions == []
+    report = json.loads((tmp_path / "processed" / "2023.zip.report.json").read_text(encoding="utf-8"))
+    assert [(member["file"], member["accepted"], member["duplicate"]) for member in report["members"]] == [
+        ("may.csv", 0, 1),
+        ("june.csv", 1, 1),
+    ]
+
+
+def test_half_an_archive_waits_and_a_broken_one_is_rejected(
+    inbox: Inbox, hands: Hands, tmp_path: Path, store: MemoryStore
+) -> None:
+    whole = zipped(may=TABLE)
+    (tmp_path / "a.zip").write_bytes(whole[:-30])
+    (tmp_path / "b.zip").write_bytes(whole[:-30])
+    assert [poll_after(inbox, hands, 0), poll_after(inbox, hands, 30)] == [0, 0]
+    (tmp_path / "a.zip").write_bytes(whole)
+    assert [poll_after(inbox, hands, 0), poll_after(inbox, hands, 40)] == [0, 2]
+    assert (tmp_path / "processed" / "a.zip").exists()
+    assert "cannot be unpacked" in (tmp_path / "rejected" / "b.zip.report.json").read_text(encoding="utf-8")
+    assert len(store.rows) == 1
+
+
+def test_a_file_that_is_rotated_while_it_is_read_is_read_under_its_new_name(
+    inbox: Inbox, hands: Hands, tmp_path: Path, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    current = tmp_path / "current.csv"
+    current.write_bytes(TABLE)
+    ingest = inbox.pipeline.ingest_path
+
+    def rotate_meanwhile(path: Path, **options: object) -> object:
+        report = ingest(path, **options)  # type: ignore[arg-type]
+        if path == current and not (tmp_path / "old.csv").exists():
+            current.replace(tmp_path / "old.csv")
+            current.write_bytes(MORE)
+        return report
+
+    monkeypatch.setattr(inbox.pipeline, "ingest_path", rotate_meanwhile)
+    poll_after(inbox, hands, 0)
+    assert poll_after(inbox, hands, 6) == 0
+    monkeypatch.undo()
+    assert current.exists()
+    poll_after(inbox, hands, 6)
+    poll_after(inbox, hands, 6)
+    assert not current.exists()
+    assert {path.name for path in (tmp_path / "processed").glob("*.csv")} == {"current.csv", "old.csv"}
+    assert len(store.rows) == 2
+    assert store.revisions == []
