@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import paho.mqtt.client as mqtt
+import psycopg
 from paho.mqtt.enums import CallbackAPIVersion
 
 from alerts.engine import AlertEngine
@@ -35,7 +36,7 @@ STATIONS = int(os.environ.get("GROUNDWATCH_BENCH_DATASTREAMS", "1000"))
 RULES = 2 * STATIONS
 RATE = float(os.environ.get("GROUNDWATCH_BENCH_RATE", "500"))
 SECONDS = float(os.environ.get("GROUNDWATCH_BENCH_SECONDS", "30"))
-BREACH_EVERY = int(os.environ.get("GROUNDWATCH_BENCH_BREACH_EVERY", "25"))
+BREACH_EVERY = int(os.environ.get("GROUNDWATCH_BENCH_BREACH_EVERY", "250"))
 LOGIN = ("bench-gateway", "bench-gateway-password")
 PATIENCE_S, SETTLE_S = 60.0, 5.0
 FEW = 10
@@ -120,6 +121,23 @@ def publish(stack: BenchStack) -> dict[str, float]:
     return sent
 
 
+def stages(url: str, sent: dict[str, float]) -> str:
+    """Say how long the median breach spent on its way to the commit, to its alert and to its delivery."""
+    with psycopg.connect(url) as connection:
+        rows = connection.execute(
+            "SELECT station.code, extract(epoch FROM min(batch.committed_at)), extract(epoch FROM alert.opened_at),"
+            " extract(epoch FROM notification.sent_at) FROM alert JOIN station ON station.id = alert.station_id"
+            " JOIN notification ON notification.alert_id = alert.id"
+            " JOIN observation ON observation.datastream_id = alert.datastream_id AND observation.phenomenon_time = alert.onset"
+            " JOIN ingest_batch AS batch ON batch.id = observation.batch_id GROUP BY station.code, alert.opened_at, notification.sent_at"
+        ).fetchall()
+    known = [(sent[code], *map(float, times)) for code, *times in rows if code in sent and None not in times]
+    if not known:
+        return "no breach has come through"
+    steps = np.median(np.diff(np.array(known), axis=1), axis=0)
+    return f"median: published to committed {steps[0]:.3f} s, to its alert {steps[1]:.3f} s, to its delivery {steps[2]:.3f} s"
+
+
 def latency(stack: BenchStack) -> None:
     """Print the quantiles from publishing to receipt."""
     stack.stack.add_gateway(*LOGIN, topics=("gw/v1/stations/+/obs",))
@@ -139,6 +157,7 @@ def latency(stack: BenchStack) -> None:
             got: dict[str, float] = server.got  # type: ignore[attr-defined]
             while len(got) < len(sent) and time.time() < deadline:
                 time.sleep(0.05)
+            tell(stages(url, sent))
     delays = np.array([got[station] - at for station, at in sent.items() if station in got])
     p50, p95, p99 = np.quantile(delays, [0.5, 0.95, 0.99])
     tell(

@@ -129,7 +129,9 @@ def test_a_silent_gateway_hides_the_silence_of_its_sensors_and_frees_it_when_it_
     world.feed("GW1:battery_voltage", [(0.2, 12.0)])
     world.engine.tick(T0 + timedelta(hours=4.8, seconds=30))
     world.engine.tick(T0 + timedelta(hours=4.8, seconds=90))
-    assert world.store.notifications()[0].payload["group"]["firing"] == 5  # the gateway is back, its sensors are not: told together
+    assert (
+        world.store.notifications()[0].payload["group"]["firing"] == 5
+    )  # the gateway is back, its sensors are not: told together
 
 
 class Runs:
