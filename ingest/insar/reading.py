@@ -215,7 +215,8 @@ class _BlockReader:
     def _parse(self, body: bytes) -> Any:
         return pa_csv.read_csv(
             pa.BufferReader(body),
-            read_options=pa_csv.ReadOptions(column_names=list(self.layout.names), block_size=2 * 1024 * 1024),
+            # One thread parses while others store and keep the file: several would use more of the processors for the same work.
+            read_options=pa_csv.ReadOptions(column_names=list(self.layout.names), block_size=1024 * 1024, use_threads=False),
             parse_options=pa_csv.ParseOptions(delimiter=self.profile.delimiter),
             convert_options=self.options,
         )
