@@ -49,10 +49,10 @@ def detect_in_series(
     Examples
     --------
     >>> import numpy as np
-    >>> x = np.random.default_rng(0).normal(size=300)
-    >>> x[10], x[200] = np.nan, 50.0
-    >>> [a.start_index for a in detect_in_series(np.arange(300.0), x, False).anomalies]
-    [200]
+    >>> x = np.random.default_rng(0).normal(size=600)
+    >>> x[10], x[400] = np.nan, 50.0
+    >>> [a.start_index for a in detect_in_series(np.arange(600.0), x, False).anomalies]
+    [400]
     """
     rows = np.flatnonzero(np.isfinite(values) & np.isfinite(ordinate))
     if rows.size > 1 and np.any(np.diff(ordinate[rows]) < 0.0):
