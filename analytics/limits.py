@@ -20,7 +20,7 @@ from analytics.velocity import describe, newest_count
 from domain.finding import LimitStatus, Outcome
 from domain.model import StationEvent
 
-NAME, VERSION = "time_to_limit", "2"
+NAME, VERSION = "time_to_limit", "3"
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from domain.finding import Outcome, Scalar
 from domain.model import StationEvent
 from domain.quality import Quality
 
-NAME, VERSION = "rate_12mo", "2"
+NAME, VERSION = "rate_12mo", "3"
 
 
 @dataclass(frozen=True)
