@@ -147,10 +147,8 @@ def _sender(result: _Prepared, registry: Registry) -> Device | None:
     """
     message = result.message
     entry = MESSAGE_FORMATS[message.format]
-    if entry.identity is not None:
-        identity = entry.identity(message.payload)
-    else:  # where topic or credentials state the station, `device` only says whose they are
-        identity = None if message.station else message.device
+    stated = None if message.station else message.device  # beside a station, `device` only says whose credentials they are
+    identity = stated if entry.identity is None else entry.identity(message.payload)
     device = None if identity is None else registry.device(message.format, identity)
     result.identity = None if identity is None else f"{message.format}:{identity}"
     result.station = station_code(message.station, where=message.source) if message.station else None

@@ -23,6 +23,7 @@ from ingest.formats import (
     sl651,
     tenv3,
     toa5,
+    toa5_message,
     waterml,
 )
 from ingest.formats.format import Format, ImportContext
@@ -52,6 +53,7 @@ MESSAGE_FORMATS: Mapping[str, MessageFormat] = {
     "chirpstack": MessageFormat("chirpstack", chirpstack.message_elements),
     "senml": MessageFormat("senml", senml.message_elements, "application/senml+json"),
     "sl651": MessageFormat("sl651", sl651.message_elements, "application/octet-stream", sl651.identity, sl651.password),
+    "toa5": MessageFormat("toa5", toa5_message.message_elements, "text/csv", toa5_message.identity),
     "hj212": MessageFormat("hj212", hj212.message_elements, "text/plain", hj212.identity, hj212.password),
 }
 

@@ -44,6 +44,7 @@ DEVICE_TOPICS: Sequence[DeviceTopic] = (
     DeviceTopic("gw/v1/stations/{station}/senml", "senml"),
     DeviceTopic("gw/v1/stations/{station}/sl651", "sl651"),
     DeviceTopic("gw/v1/stations/{station}/hj212", "hj212"),
+    DeviceTopic("gw/v1/stations/{station}/toa5", "toa5"),
     DeviceTopic("application/{}/device/{device}/event/up", "chirpstack"),
 )
 
