@@ -12,6 +12,7 @@ doi:10.1186/s13634-016-0383-6; QARTOD manuals (U.S. IOOS) for the spike and flat
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -47,7 +48,7 @@ class AnomalySettings:
     frozen_minimum : int
         Fewest equal values of a frozen run.
     gap_factor : float
-        A gap must be this many typical intervals, and twice the longest seen before.
+        A gap must be this many typical intervals, and twice the third longest seen before.
     shift_samples : int
         A departure that lasts so long is a level shift and becomes the new level.
     """
@@ -225,7 +226,7 @@ def find_frozen(values: Floats, settings: AnomalySettings | None = None) -> list
 
 
 def find_gaps_in(ordinate: Floats, settings: AnomalySettings | None = None, declared: float = 0.0) -> list[Anomaly]:
-    """Missing patterns: a silence longer than `gap_factor` intervals that are usual around it, and than any before it.
+    """Missing patterns: a silence longer than `gap_factor` intervals that are usual around it, and than what is a habit.
 
     The alarm's index is the first sample after the silence. Silences are measured in local intervals (the running
     median of separations), so that a record that was daily and then hourly, or hourly and then live, has none.
@@ -245,11 +246,21 @@ def find_gaps_in(ordinate: Floats, settings: AnomalySettings | None = None, decl
     if not np.all(usual > 0.0):
         usual = np.maximum(usual, max(float(np.median(np.diff(ordinate))), 1e-300))
     silence = np.diff(ordinate) / usual
-    longest = np.maximum.accumulate(np.concatenate(([1.0], silence[:-1])))
-    need = np.maximum(chosen.gap_factor, 2.0 * longest)
+    need = np.maximum(chosen.gap_factor, 2.0 * _usual_silence(silence, chosen.gap_factor))
     hits = np.flatnonzero(silence > need)
     hits = hits[hits >= chosen.probation]
     return [Anomaly(int(i + 1), int(i + 1), "gap", float(silence[i] / need[i])) for i in hits]
+
+
+def _usual_silence(silence: Floats, from_factor: float, habit: int = 3) -> Floats:
+    """The third longest silence before each: what happened three times is a habit, one long gap hides no shorter one after it."""
+    usual = np.ones(silence.size)
+    known: list[float] = []
+    for at in np.flatnonzero(silence > from_factor):
+        insort(known, float(silence[at]))
+        if len(known) >= habit:
+            usual[at + 1 :] = known[-habit]
+    return usual
 
 
 def detect_anomalies(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics.anomaly import detect_anomalies, find_frozen, hampel
+from analytics.anomaly import detect_anomalies, find_frozen, find_gaps_in, hampel
 from analytics.sampling import M2_PERIOD_H
 
 HOUR_S = 3600.0
@@ -52,6 +52,15 @@ def test_a_silence_is_a_gap_and_a_regular_pause_is_not() -> None:
     assert len(found) <= 2
     workdays = np.arange(2000) % 24 < 10
     assert [a for a in detect_anomalies(seconds[workdays], values[workdays]) if a.kind == "gap"] == []
+
+
+def test_a_shorter_second_gap_is_told_too() -> None:
+    keep = np.ones(3000, dtype=bool)
+    keep[1000:1100] = False
+    keep[2000:2040] = False
+    seconds = (np.arange(3000) * HOUR_S)[keep]
+    found = find_gaps_in(seconds)
+    assert [round((seconds[gap.start_index] - seconds[gap.start_index - 1]) / HOUR_S) for gap in found] == [101, 41]
 
 
 @pytest.mark.parametrize("cut", [600, 1001, 1500, 1999])

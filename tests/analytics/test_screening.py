@@ -36,7 +36,7 @@ def test_a_change_of_interval_is_no_gap(interval_s: float | None) -> None:
     assert findings(Samples(times, level), AnalysisSettings("m", "depth_to_water", interval_s=interval_s)) == []
 
 
-def test_a_silence_within_a_mixed_record_is_a_gap() -> None:
+def test_silences_within_a_mixed_record_are_gaps_each_by_the_interval_around_it() -> None:
     times = mixed_times()
     level = np.interp(times.astype(np.float64), days(1400).astype(np.float64), well_level(3, 1400))
     level += np.random.default_rng(1).normal(0.0, 0.004, times.size)
@@ -44,8 +44,8 @@ def test_a_silence_within_a_mixed_record_is_a_gap() -> None:
     keep[500:530] = False
     keep[1500:1530] = False
     found = findings(Samples(times[keep], level[keep]), AnalysisSettings("m", "depth_to_water", interval_s=3600.0))
-    assert [finding.kind.value for finding in found] == ["gap"]
-    assert np.datetime64(found[0].start.replace(tzinfo=None)) == times[499]
+    assert [finding.kind.value for finding in found] == ["gap", "gap"]
+    assert [np.datetime64(finding.start.replace(tzinfo=None)) for finding in found] == [times[499], times[1499]]
 
 
 def test_live_rounds_that_stop_for_less_than_the_declared_interval_are_no_gap() -> None:
