@@ -6,7 +6,7 @@ refuses keeps its psycopg class inside this package and becomes a `ConflictError
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
@@ -86,8 +86,16 @@ class Database:
         ConfigurationError
             The server has room for too few locks.
         """
-        with _told_in_our_words(), self._pool.connection() as connection:
+        with _told_in_our_words(self._why_none), self._pool.connection() as connection:
             yield connection
+
+    def _why_none(self) -> str:
+        """Ask the server itself why the pool gets no connection: the pool knows that it failed, not why."""
+        try:
+            with psycopg.connect(self.url, connect_timeout=2):
+                return ""
+        except psycopg.OperationalError as error:
+            return f" ({_first_line(error)})"
 
     def ping(self) -> None:
         """Raise `UnavailableError` unless the server answers."""
@@ -100,7 +108,7 @@ class Database:
 
 
 @contextmanager
-def _told_in_our_words() -> Iterator[None]:
+def _told_in_our_words(why_none: Callable[[], str] = str) -> Iterator[None]:
     try:
         yield
     except errors.OutOfMemory as error:
@@ -113,7 +121,9 @@ def _told_in_our_words() -> Iterator[None]:
         raise RequestError(
             f"a value is beyond what can be stored or looked for: {_first_line(error)}.", remedy="correct the code or the number"
         ) from error
-    except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed, TooManyRequests) as error:
+    except PoolTimeout as error:
+        raise UnavailableError(f"{_first_line(error)}{why_none()}", where="database", remedy=_REMEDY) from error
+    except (psycopg.OperationalError, psycopg.InterfaceError, PoolClosed, TooManyRequests) as error:
         raise UnavailableError(_first_line(error), where="database", remedy=_REMEDY) from error
 
 
