@@ -13,7 +13,8 @@ from domain.errors import ConfigurationError
 from ingest.transports.inbox import Inbox, InboxSettings
 from ingest.transports.metrics import IngestMetrics, TcpMetrics
 from ingest.transports.mqtt import MqttIngest, MqttSettings
-from ingest.transports.tcp import TcpIngest, TcpSettings
+from ingest.transports.tcp import TcpIngest
+from ingest.transports.tcp_peers import TcpSettings
 from service.bootstrap import Container
 from service.heartbeats import Heartbeat, IngestState, this_process
 from service.settings import Settings

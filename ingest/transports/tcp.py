@@ -15,9 +15,9 @@ import socket
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from domain.errors import ConfigurationError, GroundWatchError, UnavailableError
@@ -26,7 +26,8 @@ from ingest.messages import Message
 from ingest.pipeline import Pipeline
 from ingest.report import MessageReceipt
 from ingest.transports.metrics import TcpMetrics
-from ingest.transports.rtu_sessions import PROTOCOLS, Delivery, RtuProtocol, Session
+from ingest.transports.rtu_sessions import PROTOCOLS, Delivery
+from ingest.transports.tcp_peers import Allowance, Connection, TcpSettings
 
 LOG = logging.getLogger(__name__)
 _SOURCE = re.compile(r"tcp://[^/]+/(?P<format>[a-z0-9_]+)")
@@ -54,85 +55,8 @@ def message_of_source(source: str, payload: bytes, received_at: datetime) -> Mes
 
 
 @dataclass(frozen=True, slots=True)
-class TcpSettings:
-    """Where to listen and how much to take.
-
-    Attributes
-    ----------
-    listen
-        Host and port by protocol (`sl651`, `hj212`); port 0 takes a free one.
-    max_connections, max_connections_per_address
-        More are closed at once; many RTUs may stand behind one address of their mobile network.
-    idle_s
-        A connection that sends nothing for so long is closed.
-    first_frame_s
-        So is one that has sent no sound frame so long after it was made.
-    frames_per_minute
-        Frames of one address; beyond it the address is read more slowly.
-    max_damaged, max_noise_bytes
-        A connection with more damaged frames, or more bytes between frames, is closed.
-    max_unanswered
-        Frames of one connection that wait for their commit; beyond it the connection is not read.
-    max_waiting
-        Frames of all connections that wait; beyond it none is read.
-    max_batch, max_wait_s
-        A commit takes at most this many messages, or what arrives within this time of the first one.
-    """
-
-    listen: Mapping[str, tuple[str, int]]
-    max_connections: int = 1000
-    max_connections_per_address: int = 200
-    idle_s: float = 900.0
-    first_frame_s: float = 120.0
-    frames_per_minute: float = 600.0
-    max_damaged: int = 20
-    max_noise_bytes: int = 65_536
-    max_unanswered: int = 16
-    max_waiting: int = 20_000
-    max_batch: int = 1000
-    max_wait_s: float = 0.05
-
-
-@dataclass(slots=True)
-class _Allowance:
-    """Frames that an address may still send now; it fills again with time."""
-
-    per_s: float
-    most: float
-    left: float
-    at_s: float
-
-    def pause_s(self, now_s: float) -> float:
-        """Return how long to wait until there is room for another frame."""
-        self.left = min(self.most, self.left + (now_s - self.at_s) * self.per_s)
-        self.at_s = now_s
-        return 0.0 if self.left > 0 else -self.left / self.per_s + 1.0 / self.per_s
-
-
-@dataclass(slots=True, eq=False)
-class _Connection:
-    """One peer."""
-
-    socket: socket.socket
-    peer: str
-    name: str
-    protocol: RtuProtocol
-    session: Session
-    opened_s: float
-    heard_s: float
-    received: bytes = b""
-    outgoing: bytearray = field(default_factory=bytearray)
-    unanswered: int = 0
-    damaged: int = 0
-    noise: int = 0
-    paused_until_s: float = 0.0
-    has_sent_a_frame: bool = False
-    is_closed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class _Waiting:
-    connection: _Connection
+    connection: Connection
     message: Message
     answer: bytes | None
     received_s: float
@@ -165,9 +89,9 @@ class TcpIngest:
         self.metrics = metrics or TcpMetrics()
         self._selector = selectors.DefaultSelector()
         self._waiting: queue.Queue[_Waiting] = queue.Queue()
-        self._done: deque[tuple[_Connection, bytes | None, bool]] = deque()
-        self._connections: set[_Connection] = set()
-        self._allowances: dict[str, _Allowance] = {}
+        self._done: deque[tuple[Connection, bytes | None, bool]] = deque()
+        self._connections: set[Connection] = set()
+        self._allowances: dict[str, Allowance] = {}
         self._wake_in, self._wake_out = socket.socketpair()
         for end in (self._wake_in, self._wake_out):
             end.setblocking(False)
@@ -245,18 +169,18 @@ class TcpIngest:
         peer_socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         now_s = time.monotonic()
         protocol = PROTOCOLS[name]
-        connection = _Connection(peer_socket, peer, name, protocol, protocol.session(), now_s, now_s)
+        connection = Connection(peer_socket, peer, name, protocol, protocol.session(), now_s, now_s)
         self._connections.add(connection)
         self._selector.register(peer_socket, selectors.EVENT_READ, connection)
         self.metrics.add(connections_accepted=1)
 
-    def _serve(self, connection: _Connection, events: int) -> None:
+    def _serve(self, connection: Connection, events: int) -> None:
         if events & selectors.EVENT_WRITE:
             self._send(connection)
         if events & selectors.EVENT_READ and not connection.is_closed:
             self._receive(connection)
 
-    def _receive(self, connection: _Connection) -> None:
+    def _receive(self, connection: Connection) -> None:
         try:
             arrived = connection.socket.recv(_RECEIVE_BYTES)
         except BlockingIOError:
@@ -272,7 +196,7 @@ class TcpIngest:
             LOG.warning("the connection of %s sends no sound frames and is closed", connection.peer)
             self._close(connection)
 
-    def _take(self, connection: _Connection, received: bytes, *, is_final: bool) -> None:
+    def _take(self, connection: Connection, received: bytes, *, is_final: bool) -> None:
         rest = b""
         for kind, piece in cut(received, connection.protocol.framing, is_final=is_final):
             if kind is Piece.FRAME:
@@ -293,25 +217,25 @@ class TcpIngest:
                 rest = piece
         connection.received = rest
 
-    def _spend(self, connection: _Connection) -> None:
+    def _spend(self, connection: Connection) -> None:
         """Count one frame of an address, and read it later where it has sent too many."""
         now_s, per_s = time.monotonic(), self.settings.frames_per_minute / 60
         allowance = self._allowances.setdefault(
-            connection.peer, _Allowance(per_s, self.settings.frames_per_minute, self.settings.frames_per_minute, now_s)
+            connection.peer, Allowance(per_s, self.settings.frames_per_minute, self.settings.frames_per_minute, now_s)
         )
         allowance.left -= 1
         pause_s = allowance.pause_s(now_s)
         if pause_s > 0:
             connection.paused_until_s = max(connection.paused_until_s, now_s + pause_s)
 
-    def _enqueue(self, connection: _Connection, delivery: Delivery) -> None:
+    def _enqueue(self, connection: Connection, delivery: Delivery) -> None:
         self.metrics.add(messages_received=1)
         connection.unanswered += 1
         source = f"tcp://{connection.peer}/{connection.name}"
         message = Message("", delivery.payload, self.clock(), source, format=connection.name)
         self._waiting.put(_Waiting(connection, message, delivery.answer, time.monotonic()))
 
-    def _look_after(self, connection: _Connection, now_s: float) -> None:
+    def _look_after(self, connection: Connection, now_s: float) -> None:
         """Close what is idle, and read again what was paused."""
         settings = self.settings
         is_late = not connection.has_sent_a_frame and now_s - connection.opened_s > settings.first_frame_s
@@ -324,7 +248,7 @@ class TcpIngest:
         wanted = (selectors.EVENT_READ if may_read else 0) | (selectors.EVENT_WRITE if connection.outgoing else 0)
         self._want(connection, wanted)
 
-    def _want(self, connection: _Connection, events: int) -> None:
+    def _want(self, connection: Connection, events: int) -> None:
         registered = self._selector.get_map().get(connection.socket)
         if registered is None and events:
             self._selector.register(connection.socket, events, connection)
@@ -333,7 +257,7 @@ class TcpIngest:
         elif registered is not None and registered.events != events:
             self._selector.modify(connection.socket, events, connection)
 
-    def _send(self, connection: _Connection) -> None:
+    def _send(self, connection: Connection) -> None:
         try:
             sent = connection.socket.send(connection.outgoing)
         except BlockingIOError:
@@ -343,7 +267,7 @@ class TcpIngest:
             return
         del connection.outgoing[:sent]
 
-    def _close(self, connection: _Connection) -> None:
+    def _close(self, connection: Connection) -> None:
         """Close a connection; what it left incomplete is kept as damaged."""
         if connection.is_closed:
             return

@@ -18,7 +18,8 @@ from ingest.formats.sl651_frame import confirmation, read_frame
 from ingest.pipeline import Pipeline
 from ingest.transports import rtu_sessions
 from ingest.transports.rtu_sessions import Hj212Session, Sl651Session
-from ingest.transports.tcp import TcpIngest, TcpSettings, message_of_source
+from ingest.transports.tcp import TcpIngest, message_of_source
+from ingest.transports.tcp_peers import TcpSettings
 from tests.ingest.memory import MemoryRegistry, MemoryStore
 from tests.ingest.rtu import SL651_WELL, element, framed, keep_alive, packet, report, wrapped
 from tests.waiting import wait_until
