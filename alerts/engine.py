@@ -154,11 +154,16 @@ class AlertEngine(Decisions):
     def _run_group(self, tasks: Sequence[_Task], audience: Audience, now: datetime, report: Report) -> None:
         keys = [task.key for task in tasks]
         with self._store.transaction(keys) as tx:
+            seq = self._store.current_seq()  # before anything is read: what has a smaller sequence is seen
             states = tx.states(keys)
+            judged = self._replay.already_judged(
+                [(task.rule, task.datastream, states.get(task.key), task.changed_from) for task in tasks]
+            )
+            tasks = [task for task, is_done in zip(tasks, judged, strict=True) if not is_done]
             new = self._replay.new_samples(
                 [(task.rule, task.datastream, states.get(task.key), task.changed_from) for task in tasks]
             )
-            found = [self._find(task, states.get(task.key), now, new) for task in tasks]
+            found = [self._find(task, states.get(task.key), now, new, seq) for task in tasks]
             for task, item in zip(tasks, found, strict=True):  # writes come last: they hold the ledger until the end
                 if item.trace is None:
                     self._record_judged(tx, self._about(task), item, audience, report)
@@ -168,11 +173,11 @@ class AlertEngine(Decisions):
                 report.cannot_tell += item.evaluation.verdict is Verdict.CANNOT_TELL
             tx.put_states([item.state(task.datastream.code) for task, item in zip(tasks, found, strict=True)])
 
-    def _find(self, task: _Task, state: RuleState | None, now: datetime, new: Mapping[int, SeriesData]) -> Found:
+    def _find(self, task: _Task, state: RuleState | None, now: datetime, new: Mapping[int, SeriesData], seq: int) -> Found:
         rule, datastream, station = task.rule, task.datastream, task.station
         if not is_traced(rule):
             return self._replay.newest_run(rule, datastream, station, now, self._store.current_seq())
-        forward = self._replay.forward(rule, datastream, station, state, task.changed_from, now, new)
+        forward = self._replay.forward(rule, datastream, station, state, task.changed_from, now, new, seq)
         return forward or self._replay.whole(rule, datastream, station, now, self._store.current_seq())
 
     def _about(self, task: _Task) -> About:

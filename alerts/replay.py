@@ -24,10 +24,11 @@ from domain.alert import Evaluation, Level, Verdict
 from domain.alerting import Rule, RuleState
 from domain.errors import NotFoundError
 from domain.licence import Licence
-from domain.model import Datastream, Station, StationKind
+from domain.model import Datastream, Station, StationEvent, StationKind
 from domain.ports import SeriesData
 
 MOST_LAYERS = 200
+RECENT = timedelta(hours=1)
 CAUSE_FIELDS = ("cause", "layer", "top_m", "bottom_m", "share", "head", "owner_zh", "owner_en", "source")
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -49,6 +50,7 @@ class Found:
     folded: Folded | None = None
     pinned: bool = True
     stale: bool = False
+    seen: Mapping[str, Any] | None = None
 
     def state(self, scope: str) -> RuleState:
         """Return the state to store."""
@@ -60,6 +62,8 @@ class Found:
                 memory["at"] = moment_of(self.trace.time[-1]).isoformat()
             if self.stale:
                 memory["stale"] = True
+            if self.seen is not None and len(self.trace):
+                memory["seen"] = self.seen
         return RuleState(
             rule_code=self.context.rule.code,
             scope=scope,
@@ -93,7 +97,7 @@ class Replay:
 
     def forward(
         self, rule: Rule, datastream: Datastream, station: Station, state: RuleState | None, changed_from: datetime, now: datetime,
-        new: Mapping[int, SeriesData] | None = None,
+        new: Mapping[int, SeriesData] | None = None, seen_seq: int | None = None,
     ) -> Found | None:  # fmt: skip
         """Carry on from the stored memory; None where the whole record has to be read, or where an alert would change."""
         at = _remembered(state, rule, changed_from)
@@ -114,9 +118,39 @@ class Replay:
         evaluation = evaluation_of(trace, context, ladder, definition.unit)
         if _is_stale(trace, definition, context):
             return None
-        found = Found(context, definition, ladder, evaluation, 0, trace, folded, pinned=False)
+        seen = None if seen_seq is None else _seen(state, trace, context, seen_seq)
+        found = Found(context, definition, ladder, evaluation, 0, trace, folded, pinned=False, seen=seen)
         blinded = (found.evaluation.verdict is Verdict.CANNOT_TELL) != (state.verdict is Verdict.CANNOT_TELL)
         return None if before is not None and blinded else found
+
+    def already_judged(self, tasks: Sequence[tuple[Rule, Datastream, RuleState | None, datetime]]) -> list[bool]:
+        """Say of each task whether what changed was judged already, because an earlier one read it before its turn came.
+
+        True where the change lies in the stretch that was carried forward lately, the events are the same, and no batch has come since.
+        """
+        maybe: dict[int, int] = {}
+        for rule, datastream, state, changed_from in tasks:
+            seen = self._seen_of(rule, datastream, state, changed_from)
+            if seen is not None and datastream.datastream_id is not None:
+                maybe[datastream.datastream_id] = min(int(seen["seq"]), maybe.get(datastream.datastream_id, int(seen["seq"])))
+        changed = self._observations.changed_after(maybe)
+        return [
+            datastream.datastream_id in maybe and datastream.datastream_id not in changed
+            and self._seen_of(rule, datastream, state, changed_from) is not None
+            for rule, datastream, state, changed_from in tasks
+        ]  # fmt: skip
+
+    def _seen_of(
+        self, rule: Rule, datastream: Datastream, state: RuleState | None, changed_from: datetime
+    ) -> Mapping[str, Any] | None:
+        if state is None or state.rule_version != rule.version or RULES[rule.kind].needs or RULES[rule.kind].watched is not None:
+            return None
+        seen: Mapping[str, Any] | None = state.memory.get("seen")
+        if seen is None or not datetime.fromisoformat(seen["since"]) <= changed_from <= datetime.fromisoformat(
+            state.memory["at"]
+        ):
+            return None
+        return seen if seen["events"] == _events_digest(self._registers.events(datastream.station)) else None
 
     def new_samples(self, tasks: Sequence[tuple[Rule, Datastream, RuleState | None, datetime]]) -> Mapping[int, SeriesData]:
         """Read together what is newer than what rules remember; a rule that must read the whole record reads it by itself."""
@@ -243,6 +277,21 @@ class Replay:
             found["analyses"] = self._runs.runs_as_of(datastream_id, as_of)
             found["findings"] = self._runs.findings_as_of(datastream_id, as_of)
         return found
+
+
+def _seen(state: RuleState, trace: Trace, context: Context, seq: int) -> Mapping[str, Any]:
+    """Return from when on, and up to which ledger sequence, everything has been judged by carrying forward."""
+    before = state.memory.get("seen") or {}
+    first = moment_of(trace.time[0])
+    since = datetime.fromisoformat(before["since"]) if before else first
+    recent = first - since < RECENT
+    events = _events_digest(context.events)
+    return {"since": (since if recent else first).isoformat(), "seq": seq, "events": events}
+
+
+def _events_digest(events: Sequence[StationEvent]) -> str:
+    said = sorted((event.event_id or 0, event.effect.value, event.start, event.end or event.start) for event in events)
+    return hashlib.sha256(repr(said).encode()).hexdigest()[:16] if said else ""
 
 
 def _from(new: Mapping[int, SeriesData] | None, datastream: Datastream, start: datetime) -> SeriesData | None:

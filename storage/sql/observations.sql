@@ -175,6 +175,14 @@ FROM (
     ORDER BY phenomenon_time
 ) AS known;
 
+-- name: changed_after
+-- Which of many datastreams a batch changed after a ledger sequence of each.
+SELECT DISTINCT touched.datastream_id
+FROM unnest(%(ids)s::integer[], %(seqs)s::bigint[]) AS wanted (datastream_id, seq)
+JOIN ingest_batch_datastream AS touched ON touched.datastream_id = wanted.datastream_id
+JOIN ingest_batch AS batch ON batch.id = touched.batch_id
+WHERE batch.ledger_seq > wanted.seq;
+
 -- name: pack_series_since
 -- Of many datastreams what each has from its own time on; the least of the times lets the planner leave chunks out.
 SELECT known.datastream_id,

@@ -76,6 +76,9 @@ class Observations:
     def series_since(self, starts: Mapping[int, datetime]) -> Mapping[int, SeriesData]:
         return {identity: self.series(identity, start) for identity, start in starts.items()}
 
+    def changed_after(self, seqs: Mapping[int, int]) -> set[int]:
+        return {identity for (identity, _), rows in self.rows.items() if identity in seqs and rows[-1][0] > seqs[identity]}
+
     def last_time(self, datastream_id: int) -> datetime | None:
         return max((time for identity, time in self.rows if identity == datastream_id), default=None)
 
