@@ -1,5 +1,5 @@
 -- InSAR deliveries: versions that stand side by side, a narrow row a point, and series in tiles; results of analyses beside them.
--- depends: 20261122-08-heartbeats
+-- depends: 20261123-01-devices
 
 CREATE TABLE insar_delivery (
     id               integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -1,5 +1,5 @@
 -- Flags of quality control beside what the source said, and the overrides of persons.
--- depends: 20261123-01-devices
+-- depends: 20261123-02-insar
 
 -- No CHECK: TimescaleDB adds no constrained column to a table whose chunks may be compressed.
 ALTER TABLE observation ADD COLUMN source_quality smallint;

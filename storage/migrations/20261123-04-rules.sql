@@ -1,5 +1,5 @@
 -- Why a version of a rule is as it is, and the policies that hold notifications back: inhibition, grouping, flapping, shelving, budget.
--- depends: 20261122-08-heartbeats
+-- depends: 20261123-03-quality
 
 ALTER TABLE rule ADD COLUMN reason text NOT NULL DEFAULT '';
 COMMENT ON COLUMN rule.reason IS 'Why this version is as it is; demanded where its dry run goes over the alarm budget.';

@@ -1,5 +1,5 @@
 -- Cases with every step, and one hash chain over what people and the machine do to alerts and cases.
--- depends: 20261122-08-heartbeats
+-- depends: 20261123-04-rules
 
 CREATE TABLE case_file (
     code          text PRIMARY KEY,

@@ -1,5 +1,5 @@
 -- Parts of imported files that are stored exactly as they were read, so that the same rows again need no comparison.
--- depends: 20261122-08-heartbeats
+-- depends: 20261123-09-run-inputs
 
 CREATE TABLE import_part (
     content_sha256  text PRIMARY KEY CHECK (content_sha256 ~ '^[0-9a-f]{64}$'),

@@ -110,6 +110,6 @@ ORDER BY station.code, stream.code;
 -- When the newest observations were made and when they were received: by device or by message, not by file.
 SELECT observation.phenomenon_time, observation.received_at
 FROM observation JOIN ingest_batch AS batch ON batch.id = observation.batch_id
-WHERE datastream_id = ANY (%(ids)s) AND phenomenon_time >= %(start)s AND phenomenon_time < %(now)s + interval '1 day'
+WHERE datastream_id = ANY (%(ids)s) AND phenomenon_time >= %(start)s AND phenomenon_time < %(now)s::timestamptz + interval '1 day'
   AND batch.source_kind IN ('mqtt', 'http', 'tcp')
 ORDER BY phenomenon_time DESC LIMIT %(limit)s;

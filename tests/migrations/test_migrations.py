@@ -17,14 +17,12 @@ from storage.migrate import edition, migrate, pending
 FILES = sorted(module.FOLDER.glob("*.sql"))
 
 
-def test_every_migration_depends_on_earlier_ones_and_one_only_on_nothing() -> None:
-    earlier: set[str] = set()
-    for path in FILES:
+def test_every_migration_depends_on_the_one_before() -> None:
+    names = [path.stem for path in FILES]
+    for path, before in zip(FILES, ["", *names], strict=False):
         match = re.search(r"^-- depends:[ ]*(.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
         assert match is not None, path.name
-        assert set(match[1].split()) <= earlier, path.name
-        assert match[1].split() or not earlier, path.name
-        earlier.add(path.stem)
+        assert match[1].strip() == before
 
 
 @pytest.mark.stack

