@@ -36,6 +36,22 @@ def index(request: Request) -> Response:
     return _file(request, WEB / "index.html", "text/html; charset=utf-8", headers)
 
 
+@router.get("/cases")
+def cases_page(request: Request) -> Response:
+    """Serve the page of cases."""
+    return _page(request, "cases.html")
+
+
+@router.get("/alarm-quality")
+def alarm_quality_page(request: Request) -> Response:
+    """Serve the page of alarm quality."""
+    return _page(request, "alarm-quality.html")
+
+
+def _page(request: Request, name: str) -> Response:
+    return _file(request, WEB / name, "text/html; charset=utf-8", {})
+
+
 def _tile_origin(request: Request) -> str | None:
     try:
         node = request.app.state.container.registers.node()

@@ -1,5 +1,6 @@
 // Colours with counts, the list of alerts, what each of them rests on, and who answers for it.
 import { code, get, post } from "./api.js";
+import { handling } from "./alert_handling.js";
 import { byId, fill, h } from "./dom.js";
 import { language, nameOf, pick, t, word } from "./i18n.js";
 import { ago, bracketed, dateTime, number, offsetText, quantity, span, unitText } from "./format.js";
@@ -138,6 +139,7 @@ function detail(alert, full, handlers) {
     text ? h("p", { class: "explanation" }, text) : null,
     h("dl", { class: "facts-grid" }, facts(shown, rows).map(([label, value]) => [h("dt", {}, label), h("dd", {}, value)])),
     actions(shown, handlers),
+    handling(shown, (permission) => handlersForPerson.identify(permission)),
     history(full.transitions ?? []));
 }
 

@@ -71,6 +71,28 @@ export const put = (path, body) => request("PUT", address(path), body);
 /** PATCH with a JSON body. */
 export const patch = (path, body) => request("PATCH", address(path), body);
 
+/** POST a file as it is; JSON is sent as plain bytes too, for the server would read it as a message otherwise. */
+export async function upload(path, params, file) {
+  const kind = !file.type || file.type.includes("json") ? "application/octet-stream" : file.type;
+  return answerOf(() => fetch(address(path, params), { method: "POST", credentials: "omit", headers: headers({ Accept: "application/json", "Content-Type": kind }), body: file }), (response) => response.json());
+}
+
+/** GET a file and hand it to the browser under `name`; a plain link could not carry the token. */
+export async function download(path, params, name) {
+  const content = await answerOf(() => fetch(address(path, params), { credentials: "omit", headers: headers() }), (response) => response.blob());
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(content);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+}
+
+async function answerOf(ask, read) {
+  const response = await ask().catch(() => { throw new ApiProblem(0, { type: "urn:groundwatch:problem:unreachable" }); });
+  if (!response.ok) throw new ApiProblem(response.status, await response.json().catch(() => ({})));
+  return read(response);
+}
+
 /** GET every page of a list, up to `most` items; the server refuses parameters that it does not know, so nothing is added here. */
 export async function list(path, params, { most = 20000, signal } = {}) {
   const items = [];

@@ -78,6 +78,12 @@ export function offsetText(time = Date.now()) {
   return `UTC${match[1]}${match[2]}${match[3] === "00" ? "" : `:${match[3]}`}`;
 }
 
+/** A time as a date field gives it (`2026-01-02T08:30`), which is the node's, with its offset. */
+export function withOffset(local) {
+  const offset = offsetText(Date.parse(`${local}Z`)).slice(3) || "+00";
+  return `${local}${offset.includes(":") ? offset : `${offset}:00`}`;
+}
+
 /** A span in words: 3 days, 5 小时. */
 export function span(seconds) {
   if (seconds === null || seconds === undefined) return "—";

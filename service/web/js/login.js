@@ -18,7 +18,7 @@ export function ask({ title, body = [], fields, action, submit, extra = null }) 
     if (extra) error.before(h("div", { class: "form-extra" }, extra(form)));
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
-      const missing = [...form.elements].find((element) => element.required && !element.value.trim());
+      const missing = [...form.elements].find((element) => element.required && !String(element.value).trim());
       if (missing) {
         fill(error, t("form.required"));
         missing.focus();
@@ -37,15 +37,18 @@ export function ask({ title, body = [], fields, action, submit, extra = null }) 
     fill(dialog, form);
     dialog.addEventListener("close", () => resolve(result), { once: true });
     if (!dialog.open) dialog.showModal();
-    form.querySelector("input, textarea")?.focus();
+    form.querySelector("input, textarea, select")?.focus();
   });
 }
 
-function fieldOf({ name, label, type = "text", required = false, autocomplete = "off", rows = 0, hint = null, value = null, most = 1000 }) {
-  const control = rows
-    ? h("textarea", { name, rows, required, maxlength: most, spellcheck: rows > 5 ? "false" : null }, value)
-    : h("input", { name, type, required, autocomplete, maxlength: 200, autocapitalize: "none", spellcheck: "false" });
-  return h("label", { class: "field" }, h("span", {}, label), control, hint ? h("small", {}, hint) : null);
+/** A field: a text (`rows` for a long one), a choice (`options` of [value, words]), or any other `type` of input; `among` are suggestions. */
+function fieldOf({ name, label, type = "text", required = false, autocomplete = "off", rows = 0, hint = null, value = null, most = 1000, options = null, among = null, attributes = {} }) {
+  let control;
+  if (options) control = h("select", { name, required }, options.map(([code, words]) => h("option", { value: code, selected: code === value }, words)));
+  else if (rows) control = h("textarea", { name, rows, required, maxlength: most, spellcheck: rows > 5 ? "false" : null }, value);
+  else control = h("input", { name, type, required, autocomplete, maxlength: 200, autocapitalize: "none", spellcheck: "false", value, list: among ? `${name}-list` : null, ...attributes });
+  const suggestions = among ? h("datalist", { id: `${name}-list` }, among.map((one) => h("option", { value: one }))) : null;
+  return h("label", { class: "field" }, h("span", {}, label, required ? " *" : ""), control, suggestions, hint ? h("small", {}, hint) : null);
 }
 
 /** Ask for name and password; returns who is logged in, or null. */

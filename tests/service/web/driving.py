@@ -25,9 +25,9 @@ class Page:
         self.driver.get(f"{self.url}/{fragment}")
         self.until(lambda: self.driver.execute_script("return document.body.dataset.ready") == "true", "the page is ready")
 
-    def visit(self) -> None:
-        """Open the page without waiting for it to be ready."""
-        self.driver.get(f"{self.url}/")
+    def visit(self, path: str = "") -> None:
+        """Open a page without waiting for it to be ready."""
+        self.driver.get(f"{self.url}/{path}")
 
     def resize(self, width: int, height: int, *, dark: bool = False) -> None:
         """Set the size of the window's inside, and the colour scheme."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.service.web.fake_cases import FakeHandling
 from tests.service.web.fake_network import NOW, Network, stamp
 
 WEB = Path(__file__).resolve().parents[3] / "service" / "web"
@@ -23,10 +24,19 @@ CSP = (
     "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; script-src 'self'; connect-src 'self'; "
     "frame-ancestors 'none'"
 )
-ACCOUNTS = {"wang": ("geology-2026", "王工", "supervisor"), "guest": ("guest-2026", "访客", "viewer")}
-PERMISSIONS = {"supervisor": ["read", "read_rules", "acknowledge", "confirm", "write_rules"], "viewer": ["read", "read_rules"]}
+ACCOUNTS = {
+    "wang": ("geology-2026", "王工", "supervisor"),
+    "lin": ("lin-2026", "林工", "supervisor"),
+    "guest": ("guest-2026", "访客", "viewer"),
+}
+PERMISSIONS = {
+    "supervisor": ["read", "read_rules", "acknowledge", "confirm", "write_rules", "read_cases", "handle_cases"],
+    "viewer": ["read", "read_rules"],
+}
 
 
+PAGES = {"/": "index.html", "/cases": "cases.html", "/alarm-quality": "alarm-quality.html"}
+INSIDE = {"cases", "receivers", "notifications"}
 WHOLE = {"regions", "properties", "rules"}
 # what the real service takes: it refuses any other parameter
 KNOWN = {
@@ -39,6 +49,10 @@ KNOWN = {
     "revisions": {"time"},
     "observations": {"datastream", "from", "to", "resolution", "points", "limit", "after", "columns"},
     "findings": {"datastream", "limit", "after"},
+    "cases": {"state", "overdue", "alert", "limit", "after"},
+    "ledger.xlsx": {"lang"},
+    "attachments": {"filename"},
+    "alarm-quality": {"from", "to"},
     "cannot-tell": {"limit", "rule", "reason", "station"},
     "blind-hours": {"only", "station", "from", "to"},
 }
@@ -82,6 +96,7 @@ class FakeApi:
 
     def __init__(self) -> None:
         self.network = Network()
+        self.handling = FakeHandling(ProblemError)
         self.failures: dict[str, int] = {}
         self.closed = False
         self.streaming = True
@@ -119,7 +134,7 @@ class FakeApi:
 
     # ------------------------------------------------------------ routes
 
-    def answer(self, method: str, path: str, query: dict[str, list[str]], body: dict[str, Any], who: str | None) -> Any:
+    def answer(self, method: str, path: str, query: dict[str, list[str]], body: Any, who: str | None) -> Any:
         """Return the JSON of one request, or raise `ProblemError`."""
         self.requests[path] += 1
         unknown = set(query) - KNOWN.get(path.removeprefix("/api/v1/").split("/")[-1], {"state", "limit", "after"})
@@ -132,6 +147,12 @@ class FakeApi:
             self._permit(who, "write_rules")
             self.rule_changes.append(json.dumps(body, sort_keys=True))
             return {**self.network.rules[0], **body}
+        if (parts[0] in INSIDE or parts[-1] == "verdict") and (who is None or "read_cases" not in self.me(who)["permissions"]):
+            raise ProblemError(403, "permission-denied", "the role may not")
+        ours = self.handling.get(parts, query) if method == "GET" else self.handling.post(parts, query, body, who or "")
+        if ours is not None:
+            self.posted += [(path, body)] if method == "POST" else []
+            return ours
         if method == "POST":
             self.posted.append((path, body))
             return self._post(parts, body, who)
@@ -301,7 +322,8 @@ class FakeApi:
 
             def _run(self, method: str) -> None:
                 split = urlsplit(self.path)
-                body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
+                sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                body = sent if split.path.endswith("/attachments") else json.loads(sent or b"{}")
                 who = (self.headers.get("Authorization") or "").removeprefix("Bearer ") or None
                 if split.path == "/api/v1/stream":
                     self._stream()
@@ -317,11 +339,14 @@ class FakeApi:
                     status, content = 200, make()
                 except ProblemError as problem:
                     status, content = problem.status, problem.body
+                if isinstance(content, bytes):
+                    self._send(200, "application/octet-stream", content)
+                    return
                 kind = "application/json" if status == 200 else "application/problem+json"
                 self._send(status if content is not None else 204, kind, b"" if content is None else json.dumps(content).encode())
 
             def _file(self, path: str) -> None:
-                target = WEB / "index.html" if path == "/" else (WEB / path.removeprefix("/assets/")).resolve()
+                target = WEB / PAGES[path] if path in PAGES else (WEB / path.removeprefix("/assets/")).resolve()
                 if not target.is_relative_to(WEB) or not target.is_file():
                     self._send(404, "text/plain", b"")
                     return

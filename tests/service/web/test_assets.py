@@ -11,6 +11,7 @@ import pytest
 
 WEB = Path(__file__).resolve().parents[3] / "service" / "web"
 OWN_SCRIPTS = sorted((WEB / "js").glob("*.js"))
+PAGES = sorted(WEB.glob("*.html"))
 OWN_STYLES = sorted((WEB / "css").glob("*.css"))
 
 
@@ -29,7 +30,7 @@ def test_both_languages_have_the_same_words_with_the_same_places() -> None:
 
 
 def test_every_word_that_the_page_asks_for_is_known() -> None:
-    asked = set(re.findall(r'data-i18n(?:-aria)?="([^"]+)"', (WEB / "index.html").read_text(encoding="utf-8")))
+    asked = {key for page in PAGES for key in re.findall(r'data-i18n(?:-aria)?="([^"]+)"', page.read_text(encoding="utf-8"))}
     for script in OWN_SCRIPTS:
         asked |= set(re.findall(r'\bt\("([\w.]+)"', script.read_text(encoding="utf-8")))
     assert len(asked) > 80
@@ -38,6 +39,7 @@ def test_every_word_that_the_page_asks_for_is_known() -> None:
 
 def test_every_code_of_the_domain_has_its_word() -> None:
     from domain.alert import AlertState, Confirmation, Level, Verdict
+    from domain.case import CaseState, CaseStep, CaseVerdict, Effect
     from domain.finding import FindingKind
     from domain.model import EventEffect, EventKind, StationKind
     from domain.quality import REASONS, Quality
@@ -50,6 +52,8 @@ def test_every_code_of_the_domain_has_its_word() -> None:
     )
     wanted |= {f"state.{one.value}" for one in AlertState} | {f"confirmation.{one.value}" for one in Confirmation}
     wanted |= {f"verdict.{one.value}" for one in Verdict} | {f"level.{one.word}" for one in Level}
+    wanted |= {f"case_state.{one.value}" for one in CaseState} | {f"case_step.{one.value}" for one in CaseStep}
+    wanted |= {f"case_verdict.{one.value}" for one in CaseVerdict} | {f"case_effect.{one.value}" for one in Effect}
     wanted |= {f"effect.{one.value}" for one in EventEffect if one is not EventEffect.NONE}
     assert wanted - words("zh").keys() == set()
 
@@ -69,8 +73,9 @@ def test_vendored_files_are_those_that_the_register_names() -> None:
     assert (WEB / "vendor" / "uplot" / "LICENSE.txt").exists()
 
 
-def test_the_shell_has_nothing_inline_and_nothing_foreign() -> None:
-    shell = (WEB / "index.html").read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_the_shell_has_nothing_inline_and_nothing_foreign(page: Path) -> None:
+    shell = page.read_text(encoding="utf-8")
     assert re.findall(r"<script(?![^>]*\bsrc=)", shell) == []
     assert "<style" not in shell
     assert re.findall(r'\s(?:on\w+|style)="', shell) == []
