@@ -72,10 +72,15 @@ def cut(data: bytes, framing: Framing, *, is_final: bool = False) -> Iterator[tu
             continue
         is_whole = length is not None and start + length <= len(data)
         limit = start + length if is_whole and length is not None else len(data)
-        sound = _next_sound(data, start + len(framing.mark), limit, framing)
-        if sound is None and not is_whole and not is_final:
-            yield Piece.REST, data[start:]
-            return
+        sound = _next_sound(data, start + 1, limit, framing)
+        if sound is None and not is_final:
+            # What a damaged frame seems to cover may hold the beginning of the next one, the rest of which is still on its way.
+            waiting = _next_open(data, start + 1, limit, framing) if is_whole else start
+            if waiting < limit:
+                if waiting > start:
+                    yield Piece.DAMAGED, data[start:waiting]
+                yield Piece.REST, data[waiting:]
+                return
         end = limit if sound is None else sound
         yield Piece.DAMAGED, data[start:end]
         position = end
@@ -109,3 +114,13 @@ def _next_sound(data: bytes, position: int, limit: int, framing: Framing) -> int
         if length is not None and start + length <= len(data) and framing.fault(data[start : start + length]) is None:
             return start
         position = start + 1
+
+
+def _next_open(data: bytes, position: int, limit: int, framing: Framing) -> int:
+    """Return where, before `limit`, a frame may begin that more bytes will decide; `limit` when nowhere."""
+    while (start := _find(data, position, framing)) < limit:
+        length = framing.length(data, start)
+        if length is None or start + length > len(data):
+            return start
+        position = start + 1
+    return limit - _partial_mark(data, limit, framing.mark)

@@ -34,6 +34,8 @@ PROFILES: dict[str, Profile | None] = {
     "sensorthings": None,
     "pos": None,
     "sinex": None,
+    "sl651": None,
+    "hj212": None,
 }
 SAMPLES = {
     name: next(path for path in sorted((DATA / name).iterdir()) if path.suffix != ".yaml").read_bytes() for name in FORMATS

@@ -355,6 +355,9 @@ PARTS = st.one_of(st.just(SL651_WELL), st.just(keep_alive()), st.just(SL651_WELL
 
 
 @given(st.lists(PARTS, max_size=6), st.lists(st.integers(0, 400), max_size=6))
+@example([SL651_WELL, SL651_WELL[:25], SL651_WELL], [106])  # the length of the torn frame ends within the one behind it
+@example([SL651_WELL[:25], SL651_WELL[:28], SL651_WELL], [54])  # ... and after the first byte of a mark
+@example([b"~", SL651_WELL], [1])
 def test_every_byte_of_a_stream_is_accounted_for_however_it_is_cut(parts: list[bytes], cuts: list[int]) -> None:
     stream = b"".join(parts)
     whole = list(cut(stream, FRAMING, is_final=True))
