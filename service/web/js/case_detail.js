@@ -9,6 +9,7 @@ import { streamsOf, take } from "./case_steps.js";
 
 const REACHED_BY = { collect: "collected", verify: "verified", reopen: "verified", assign: "assigned", handle: "handling", follow_up: "tracking", close: "closed", dismiss: "closed" };
 const ORDER = ["verify", "assign", "handle", "follow_up", "close", "reopen", "dismiss", "link", "comment"];
+const FORWARD = { collected: "verify", verified: "assign", assigned: "handle", handling: "follow_up", tracking: "close", closed: "reopen" };
 const LARGEST = 16 * 1024 * 1024;
 let units = new Map(); // code of a datastream -> its unit
 
@@ -62,8 +63,8 @@ function facts(full) {
 
 function buttons(full, onChanged) {
   const possible = ORDER.filter((name) => full.possible_steps.includes(name));
-  return h("div", { class: "alert-actions", role: "group", "aria-label": t("cases.possible") }, possible.map((name, place) =>
-    h("button", { type: "button", class: `${place ? "" : "primary"} step-${name}`, on: { click: async () => {
+  return h("div", { class: "alert-actions", role: "group", "aria-label": t("cases.possible") }, possible.map((name) =>
+    h("button", { type: "button", class: `${name === FORWARD[full.state] ? "primary" : ""} step-${name}`, on: { click: async () => {
       const who = await identify("handle_cases");
       const changed = who ? await take(name, full, who) : null;
       if (changed) await onChanged(changed);
