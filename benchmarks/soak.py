@@ -1,8 +1,9 @@
-"""`make soak`: steady MQTT load while ingest and PostgreSQL are killed and the broker is ended, at random; every observation counted.
+"""`make soak`: MQTT load while ingest and PostgreSQL are killed, the broker is ended and links are cut, at random; everything counted.
 
-A process of its own sends and keeps a ledger of what the broker has acknowledged. At the end the database must hold exactly that, by
-datastream, time, value and sigma: nothing lost, nothing twice, nothing altered. Bounded by `--seconds` and `--rate`.
-This file finishes with `main`.
+A process of its own sends and keeps a ledger of what the broker has acknowledged; that word must hold whatever happens to ingest, to the
+database, to the links, and when the broker is ended in order. A second sender keeps each observation until its receipt; then the broker is
+killed as well. At the end the database must hold exactly the ledgers, by datastream, time, value and sigma: nothing lost, nothing twice,
+nothing altered. This file finishes with `main`.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 
+from benchmarks.links import Link
 from benchmarks.own_stack import ROOT, bench_stack
 from benchmarks.processes import end_in_order, start, stop
 from benchmarks.side_by_side import tell
@@ -32,11 +35,12 @@ from service.embedded import EmbeddedStack
 from service.settings import Settings
 
 SENDER = ROOT / "tests" / "ingest" / "mqtt_sender.py"
+PATIENT_SENDER = "tests.ingest.patient_sender"
+POLL_S = 0.05
 STATIONS = 20
 OBSERVATIONS_A_MESSAGE = 2
-MOST_MESSAGES = 5_000_000
 GATEWAY, GATEWAY_PASSWORD = "soak-sender", "soak-sender-password"
-BROKER_AWAY_S = 1.0
+BROKER_AWAY_S, LINK_AWAY_S = 1.0, 0.5
 STORED_SQL = """
 SELECT s.code, p.code, extract(epoch FROM o.phenomenon_time)::float8, o.result, o.sigma
 FROM observation o JOIN datastream d ON d.id = o.datastream_id
@@ -49,19 +53,24 @@ Value = tuple[float, float | None]
 
 @dataclass(frozen=True)
 class Plan:
-    """How long, how fast, how often something is killed, and how long the rest may take afterwards."""
+    """How much is sent and how fast, how often something is killed, and how long the rest may take afterwards.
 
-    seconds: float = 1800.0
-    rate: float = 200.0
+    `messages` are sent on the broker's word and meet `faults`, `kept_messages` are kept by their sender until the receipt and meet
+    `kept_faults`, the broker's SIGKILL among them.
+    """
+
+    messages: int = 160_000
+    kept_messages: int = 40_000
+    faults: int = 25
+    kept_faults: int = 10
+    rate: float = 500.0
     seed: int = 0
-    quietest_s: float = 3.0
-    longest_s: float = 15.0
     drain_s: float = 600.0
 
     @property
-    def messages(self) -> int:
-        """Return how many messages are sent."""
-        return min(int(self.seconds * self.rate), MOST_MESSAGES)
+    def total(self) -> int:
+        """Return how many messages are sent in all."""
+        return self.messages + self.kept_messages
 
 
 @dataclass(frozen=True)
@@ -114,7 +123,8 @@ class Soak:
         self.faults: Counter[str] = Counter()
         self._random = random.Random(plan.seed)
         self._ingest: subprocess.Popen[bytes] | None = None
-        self._waiting: list[tuple[str, Callable[[], None]]] = []
+        self._device_link = Link(lambda: stack.addresses.mqtt_port)
+        self._ingest_link = Link(lambda: stack.addresses.mqtt_port)
 
     def run(self) -> Outcome:
         """Send, kill, wait for the rest, compare.
@@ -128,33 +138,34 @@ class Soak:
         """
         self.prepare()
         self._start_ingest()
-        sender = None
         try:
             self._wait(lambda: "connected to the broker" in self._log.read_text(encoding="utf-8"), "ingest does not connect")
-            sender = self._start_sender()
-            self._disturb_until(sender)
-            if sender.returncode != 0:
-                raise RuntimeError(f"the sender failed with {sender.returncode}")
+            self._disturb(self._start_sender, self.plan.messages, self.plan.faults, self._faults())
             self._wait(lambda: self.stored() >= self.plan.messages * OBSERVATIONS_A_MESSAGE, "the rest is not stored")
+            if self.plan.kept_messages:
+                kinds = {"kill -9 the broker": self._kill_broker, **self._faults()}
+                self._disturb(self._start_patient_sender, self.plan.kept_messages, self.plan.kept_faults, kinds)
+            self._wait(lambda: self.stored() >= self.plan.total * OBSERVATIONS_A_MESSAGE, "the rest is not stored")
         except TimeoutError as error:
             tell(f"not whole: {error}")
         finally:
-            for process in (sender, self._ingest):
-                if process is not None:
-                    stop(process)
+            if self._ingest is not None:
+                stop(self._ingest)
+            self._device_link.close()
+            self._ingest_link.close()
         return self.outcome()
 
     def prepare(self) -> None:
         """Let the sender publish, and register the stations that it sends for."""
-        self.stack.add_gateway(GATEWAY, GATEWAY_PASSWORD, topics=("gw/v1/stations/+/obs",))
+        stations = tuple(f"X{number:02d}" for number in range(STATIONS))
+        self.stack.add_gateway(GATEWAY, GATEWAY_PASSWORD, stations)  # publishes for them and reads their receipts
         with Container(Settings(self.home, database_url=self.url)) as container:
             registers = container.registers
             registers.upsert_property(ObservedProperty("depth_to_water", "埋深", "depth to water", "m", "down positive"))
             registers.upsert_property(
                 ObservedProperty("water_temperature", "水温", "water temperature", "Cel", "warmer positive")
             )
-            for number in range(STATIONS):
-                code = f"X{number:02d}"
+            for code in stations:
                 registers.add_station(Station(code, StationKind.OBSERVATION_WELL, code, code), actor="soak")
                 for name, unit in (("depth_to_water", "m"), ("water_temperature", "Cel")):
                     registers.add_datastream(Datastream(code, name, unit), actor="soak")
@@ -166,40 +177,77 @@ class Soak:
     def _start_ingest(self) -> None:
         environment = {
             "GROUNDWATCH_DATABASE_URL": self.url,
-            "GROUNDWATCH_MQTT_URL": self.stack.addresses.mqtt_url_with_login,
+            "GROUNDWATCH_MQTT_URL": self._through(self._ingest_link),
             "GROUNDWATCH_MQTT_CLIENT_ID": "soak-ingest",
             "GROUNDWATCH_HOME": str(self.home),
         }
         self._ingest = start(["ingest"], environment, self._log)
 
+    def _through(self, link: Link) -> str:
+        return self.stack.addresses.mqtt_url_with_login.replace(f":{self.stack.addresses.mqtt_port}", f":{link.port}")
+
+    @property
+    def _login(self) -> tuple[str, ...]:
+        return ("127.0.0.1", str(self._device_link.port), GATEWAY, GATEWAY_PASSWORD)
+
     def _start_sender(self) -> subprocess.Popen[bytes]:
-        address = ("127.0.0.1", str(self.stack.addresses.mqtt_port), GATEWAY, GATEWAY_PASSWORD)
         amount = (str(self.plan.messages), str(STATIONS), str(self.ledger), str(self.plan.rate))
-        return subprocess.Popen([sys.executable, str(SENDER), *address, *amount])
+        return subprocess.Popen([sys.executable, str(SENDER), *self._login, *amount])
 
-    def _disturb_until(self, sender: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + self.plan.seconds + self.plan.drain_s
-        pause_s = (self.plan.quietest_s, self.plan.longest_s)
-        while sender.poll() is None and time.monotonic() < deadline:
-            try:
-                sender.wait(self._random.uniform(*pause_s))
-            except subprocess.TimeoutExpired:
-                name, fault = self._next_fault()
-                fault()
-                self.faults[name] += 1
-        if sender.poll() is None:
-            raise TimeoutError("the sender does not come to an end")
+    def _start_patient_sender(self) -> subprocess.Popen[bytes]:
+        amount = (str(self.plan.messages), str(self.plan.kept_messages), str(STATIONS), str(self.ledger), str(self.plan.rate))
+        return subprocess.Popen([sys.executable, "-m", PATIENT_SENDER, *self._login, *amount], cwd=ROOT)
 
-    def _next_fault(self) -> tuple[str, Callable[[], None]]:
-        """Return the next fault: in random order, but each kind before any comes again."""
-        if not self._waiting:
-            self._waiting = [
-                ("kill -9 ingest", self._kill_ingest),
-                ("kill -9 PostgreSQL", self._kill_postgres),
-                ("end the broker", self._end_broker),
-            ]
-            self._random.shuffle(self._waiting)
-        return self._waiting.pop()
+    def _disturb(
+        self,
+        start_sender: Callable[[], subprocess.Popen[bytes]],
+        messages: int,
+        faults: int,
+        kinds: dict[str, Callable[[], None]],
+    ) -> None:
+        """Let a sender send `messages`, and cause a fault whenever its ledger passes the next of as many random lengths."""
+        before = self._noted()
+        points = sorted(before + self._random.randrange(messages) for _ in range(faults))
+        waiting: list[str] = []
+        deadline = time.monotonic() + messages / self.plan.rate + self.plan.drain_s
+        sender = start_sender()
+        try:
+            while sender.poll() is None or points:
+                if time.monotonic() >= deadline:
+                    raise TimeoutError("the sender does not come to an end")
+                if points and (sender.poll() is not None or self._noted() >= points[0]):
+                    points.pop(0)
+                    waiting = waiting or self._random.sample(sorted(kinds), len(kinds))  # each kind before any comes again
+                    name = waiting.pop()
+                    kinds[name]()
+                    self.faults[name] += 1
+                    continue
+                with suppress(subprocess.TimeoutExpired):
+                    sender.wait(POLL_S)
+        finally:
+            stop(sender)
+        if sender.returncode != 0:
+            raise RuntimeError(f"the sender failed with {sender.returncode}")
+
+    def _noted(self) -> int:
+        """Return how many messages stand in the ledger."""
+        if not self.ledger.exists():
+            return 0
+        with self.ledger.open("rb") as stream:
+            return sum(block.count(b"\n") for block in iter(lambda: stream.read(1 << 20), b""))
+
+    def _faults(self) -> dict[str, Callable[[], None]]:
+        return {
+            "kill -9 ingest": self._kill_ingest,
+            "kill -9 PostgreSQL": self._kill_postgres,
+            "end the broker": self._end_broker,
+            "cut the devices' link": lambda: self._cut(self._device_link),
+            "cut ingest's link": lambda: self._cut(self._ingest_link),
+        }
+
+    def _cut(self, link: Link) -> None:
+        """Cut a link that is in use."""
+        self._wait(lambda: link.cut(LINK_AWAY_S) > 0, "nobody uses the link")
 
     def _kill_ingest(self) -> None:
         if self._ingest is not None:
@@ -212,6 +260,12 @@ class Soak:
         self.stack.restart_postgres()
 
     def _end_broker(self) -> None:
+        self.stack.stop_broker()
+        time.sleep(BROKER_AWAY_S)
+        self.stack.start_broker()
+
+    def _kill_broker(self) -> None:
+        os.kill(self.stack.mosquitto_pid, signal.SIGKILL)
         self.stack.stop_broker()
         time.sleep(BROKER_AWAY_S)
         self.stack.start_broker()
@@ -259,12 +313,15 @@ class Soak:
 def main(arguments: list[str]) -> int:
     plan = Plan()
     parser = argparse.ArgumentParser(prog="make soak ARGS=...", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=plan.seconds)
-    parser.add_argument("--rate", type=float, default=plan.rate, help="messages a second, of two observations each")
-    parser.add_argument("--seed", type=int, default=secrets.randbits(31), help="of the order and the times of the faults")
+    parser.add_argument("--messages", type=int, default=plan.messages, help="sent on the broker's word, of two observations each")
+    parser.add_argument("--kept", type=int, default=plan.kept_messages, help="kept by their sender until the receipt")
+    parser.add_argument("--faults", type=int, default=plan.faults)
+    parser.add_argument("--kept-faults", type=int, default=plan.kept_faults)
+    parser.add_argument("--rate", type=float, default=plan.rate, help="messages a second")
+    parser.add_argument("--seed", type=int, default=secrets.randbits(31), help="of the order and the places of the faults")
     given = parser.parse_args(arguments)
-    plan = Plan(given.seconds, given.rate, given.seed)
-    tell(f"soak: {plan.messages:,} messages at {plan.rate:g}/s, --seed {plan.seed}")
+    plan = Plan(given.messages, given.kept, given.faults, given.kept_faults, given.rate, given.seed)
+    tell(f"soak: {plan.total:,} messages at {plan.rate:g}/s, --seed {plan.seed}")
     with bench_stack() as bench, bench.database() as url:
         outcome = Soak(bench.stack, url, bench.home, plan).run()
     tell(outcome.report())

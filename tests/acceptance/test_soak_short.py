@@ -1,4 +1,7 @@
-"""A minute of the soak: ingest and PostgreSQL killed, the broker ended, every observation counted (`make soak` is the long run)."""
+"""A short soak: ingest and PostgreSQL killed, the broker ended and killed, links cut, every observation counted.
+
+`make soak` is the long run.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +38,9 @@ def test_nothing_is_lost_repeated_or_altered_while_processes_are_killed(own: Emb
     seed = int(os.environ.get("GROUNDWATCH_SOAK_SEED") or secrets.randbits(31))
     url = own.addresses.database_url
     migrate(url)
-    plan = Plan(seconds=45.0, rate=150.0, seed=seed, quietest_s=2.0, longest_s=6.0, drain_s=120.0)
+    plan = Plan(messages=2_400, kept_messages=800, faults=5, kept_faults=6, rate=300.0, seed=seed, drain_s=120.0)
     outcome = Soak(own, url, tmp_path, plan).run()
     assert outcome.is_whole, f"{outcome.report()} (GROUNDWATCH_SOAK_SEED={seed})"
-    assert outcome.sent == 2 * plan.messages
-    assert len(outcome.faults) == 3, outcome.report()
+    assert outcome.sent == 2 * plan.total
+    assert sum(outcome.faults.values()) == plan.faults + plan.kept_faults, outcome.report()
+    assert len(outcome.faults) == 6, outcome.report()

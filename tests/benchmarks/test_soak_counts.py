@@ -45,7 +45,7 @@ def store(container: Container, rows: Sequence[Row]) -> None:
 
 @pytest.fixture
 def soak(stack: EmbeddedStack, own_database_url: str, tmp_path: Path) -> Soak:
-    made = Soak(stack, own_database_url, tmp_path, Plan(seconds=1.0))
+    made = Soak(stack, own_database_url, tmp_path, Plan(messages=3, kept_messages=0))
     made.prepare()
     return made
 

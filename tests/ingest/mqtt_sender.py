@@ -45,7 +45,7 @@ def main(
     chance = random.Random(20260101)
     early: set[int] = set()
     finished = 0
-    with ledger.open("w", encoding="utf-8") as stream:
+    with ledger.open("w", encoding="utf-8", buffering=1) as stream:
 
         def note(station: str, body: dict[str, object]) -> None:
             nonlocal finished
