@@ -267,3 +267,10 @@ def test_pages_follow_each_other(observations: ObservationRepository, datastream
         seen += [row.result for row in page]
         after = page[-1].phenomenon_time
     assert seen == [2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
+
+
+@pytest.mark.parametrize("digest", ["ab" * 31, "AB" * 32, "ab" * 31 + "\u00e9x", "0" * 63 + "g", "ab" * 33, ""])
+def test_what_is_no_digest_of_a_payload_is_refused(observations: ObservationRepository, digest: str) -> None:
+    raw = RawPayload("topic", digest, 5, datetime(2024, 1, 1, tzinfo=UTC), body=b"x")
+    with pytest.raises(ConflictError, match="sha256"):
+        observations.commit(Batch("mqtt", "topic", columns([], [], []), raws=(raw,)))
