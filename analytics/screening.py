@@ -14,6 +14,7 @@ from datetime import datetime
 import numpy as np
 
 from analytics.anomaly import Anomaly, AnomalySettings, detect_in_values, find_frozen, find_gaps_in, hampel
+from analytics.departures import HabitSettings
 from analytics.method import aware, make_run, numpy_time, until, without_excluded
 from analytics.preparation import Prepared, VelocityParameters, prepare, scaled
 from analytics.sampling import Floats, Samples, Times, from_decimal_years, regimes, typical_interval_d
@@ -21,6 +22,9 @@ from domain.finding import Finding, FindingKind, Outcome
 from domain.model import StationEvent, ValueKind
 
 NAME, VERSION = "anomaly", "3"
+CALM = HabitSettings(reach=8.0, tail=1.5, least_blocks=14)
+"""For what is stored and shown to supervisors: calmer than `detect`, which an analyst asks for one file. A hundred datastreams that each
+told one untrue shift a season would teach people to look away."""
 TOLD_WITHIN = np.timedelta64(3, "D")
 """A step is dated so well: what is found so near to it is the step itself."""
 TOLD_SIZE = 2.0
@@ -42,7 +46,7 @@ class AnomalyParameters:
     """
 
     velocity: VelocityParameters = field(default_factory=VelocityParameters)
-    detector: AnomalySettings = field(default_factory=AnomalySettings)
+    detector: AnomalySettings = field(default_factory=lambda: AnomalySettings(habits=CALM))
     hampel_half_window: int = 7
     hampel_limit: float = 7.0
     daily_from_d: float = 0.75
