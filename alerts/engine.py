@@ -27,15 +27,15 @@ from alerts.store import AlertStore, AlertTransaction
 from domain.alert import AlertState, Level, MessageStatus, Verdict
 from domain.alerting import Rule, RuleKey, RuleState
 from domain.model import Datastream, Station
-from domain.ports import SeriesData
 
 T = TypeVar("T")
 Change = tuple[int, datetime, datetime]
 ONLY_FINDINGS = datetime(9999, 1, 1, tzinfo=UTC)
 """From when on a changed span stands for new findings or runs alone: storage writes it, no observation is that late."""
+AT_ONCE = 1000
 GROUP = 50
 PAGE = 1000
-"""Scopes in one transaction; rows in one page of a listing."""
+"""Scopes that are carried forward in one transaction; scopes in one that may change alerts; rows in one page of a listing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +146,18 @@ class AlertEngine(Decisions):
     def _run(self, tasks: Sequence[_Task], now: datetime) -> Report:
         report = Report(faulty_rules=dict(self._catalogue.faulty))
         if tasks:
-            audience = self._audience(now)
-            for group in batched(tasks, GROUP):
-                self._run_group(group, audience, now, report)
+            rest = [task for group in batched(tasks, AT_ONCE) for task in self._carry_group(group, now, report)]
+            audience = self._audience(now) if rest else None
+            for group in batched(rest, GROUP):
+                if audience is not None:
+                    self._run_group(group, audience, now, report)
         return report
 
-    def _run_group(self, tasks: Sequence[_Task], audience: Audience, now: datetime, report: Report) -> None:
+    def _carry_group(self, tasks: Sequence[_Task], now: datetime, report: Report) -> list[_Task]:
+        """Carry scopes forward where no alert changes, with as many statements as for one, and return those that need more."""
+        tasks, rest = [task for task in tasks if is_traced(task.rule)], [task for task in tasks if not is_traced(task.rule)]
+        if not tasks:
+            return rest
         keys = [task.key for task in tasks]
         with self._store.transaction(keys) as tx:
             seq = self._store.current_seq()  # before anything is read: what has a smaller sequence is seen
@@ -161,9 +167,25 @@ class AlertEngine(Decisions):
             )
             tasks = [task for task, is_done in zip(tasks, judged, strict=True) if not is_done]
             new = self._replay.new_samples(
-                [(task.rule, task.datastream, states.get(task.key), task.changed_from) for task in tasks]
+                [(task.rule, task.datastream, states.get(task.key), task.changed_from) for task in tasks], now
             )
-            found = [self._find(task, states.get(task.key), now, new, seq) for task in tasks]
+            carried: list[RuleState] = []
+            for task in tasks:
+                rule, datastream, state = task.rule, task.datastream, states.get(task.key)
+                item = self._replay.forward(rule, datastream, task.station, state, task.changed_from, now, new, seq)
+                if item is None:
+                    rest.append(task)
+                    continue
+                report.evaluated += 1
+                report.cannot_tell += item.evaluation.verdict is Verdict.CANNOT_TELL
+                carried.append(item.state(datastream.code))
+            tx.put_states(carried)
+        return rest
+
+    def _run_group(self, tasks: Sequence[_Task], audience: Audience, now: datetime, report: Report) -> None:
+        keys = [task.key for task in tasks]
+        with self._store.transaction(keys) as tx:
+            found = [self._find(task, now) for task in tasks]
             for task, item in zip(tasks, found, strict=True):  # writes come last: they hold the ledger until the end
                 if item.trace is None:
                     self._record_judged(tx, self._about(task), item, audience, report)
@@ -173,12 +195,9 @@ class AlertEngine(Decisions):
                 report.cannot_tell += item.evaluation.verdict is Verdict.CANNOT_TELL
             tx.put_states([item.state(task.datastream.code) for task, item in zip(tasks, found, strict=True)])
 
-    def _find(self, task: _Task, state: RuleState | None, now: datetime, new: Mapping[int, SeriesData], seq: int) -> Found:
-        rule, datastream, station = task.rule, task.datastream, task.station
-        if not is_traced(rule):
-            return self._replay.newest_run(rule, datastream, station, now, self._store.current_seq())
-        forward = self._replay.forward(rule, datastream, station, state, task.changed_from, now, new, seq)
-        return forward or self._replay.whole(rule, datastream, station, now, self._store.current_seq())
+    def _find(self, task: _Task, now: datetime) -> Found:
+        replayed = self._replay.whole if is_traced(task.rule) else self._replay.newest_run
+        return replayed(task.rule, task.datastream, task.station, now, self._store.current_seq())
 
     def _about(self, task: _Task) -> About:
         status = MessageStatus(definition_of(task.rule).status)

@@ -29,8 +29,12 @@ from domain.ports import SeriesData
 
 MOST_LAYERS = 200
 RECENT = timedelta(hours=1)
+READ_TOGETHER = timedelta(days=1)
+"""How old a change may be whose observations are read together with others': a year's file of each is too much at once."""
 CAUSE_FIELDS = ("cause", "layer", "top_m", "bottom_m", "share", "head", "owner_zh", "owner_en", "source")
 _MICROSECOND = timedelta(microseconds=1)
+_FIRST = datetime(1000, 1, 1, tzinfo=UTC)
+"""Before every observation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,8 @@ class Replay:
         if state is None or at is None or state.memory.get("stale") or "findings" in RULES[rule.kind].needs:
             return None
         known = _from(new, datastream, at + _MICROSECOND)
-        context = self._context(rule, datastream, station, now, start=at + _MICROSECOND, as_of=None, samples=known)
+        start = at + _MICROSECOND if "at" in state.memory else rule.effective_from
+        context = self._context(rule, datastream, station, now, start=start, as_of=None, samples=known)
         definition = definition_of(rule)
         ladder = RULES[rule.kind].ladder(definition, context)
         if state.memory.get("limits") != limits_digest(ladder):
@@ -152,12 +157,16 @@ class Replay:
             return None
         return seen if seen["events"] == _events_digest(self._registers.events(datastream.station)) else None
 
-    def new_samples(self, tasks: Sequence[tuple[Rule, Datastream, RuleState | None, datetime]]) -> Mapping[int, SeriesData]:
-        """Read together what is newer than what rules remember; a rule that must read the whole record reads it by itself."""
+    def new_samples(
+        self, tasks: Sequence[tuple[Rule, Datastream, RuleState | None, datetime]], now: datetime
+    ) -> Mapping[int, SeriesData]:
+        """Read together what is newer than what rules remember, where it is of late: what may be long is read one after the other."""
         starts: dict[int, datetime] = {}
         for rule, datastream, state, changed_from in tasks:
             at = _remembered(state, rule, changed_from)
             if at is None or datastream.datastream_id is None or "findings" in RULES[rule.kind].needs:
+                continue
+            if now - changed_from > READ_TOGETHER:
                 continue
             earliest = starts.get(datastream.datastream_id)
             starts[datastream.datastream_id] = at + _MICROSECOND if earliest is None else min(earliest, at + _MICROSECOND)
@@ -182,7 +191,8 @@ class Replay:
         evaluation, stale = evaluation_of(trace, context, ladder, definition.unit), _is_stale(trace, definition, context)
         if stale:
             evaluation = outdated(evaluation)
-        return Found(context, definition, ladder, evaluation, read_seq, trace, fold(trace, definition.policy), stale=stale)
+        folded, seen = fold(trace, definition.policy), None if stale else _seen_whole(trace, context, read_seq)
+        return Found(context, definition, ladder, evaluation, read_seq, trace, folded, stale=stale, seen=seen)
 
     def newest_run(self, rule: Rule, datastream: Datastream, station: Station, now: datetime, read_seq: int) -> Found:
         """Judge a rule that looks at the newest run of an analytic."""
@@ -289,6 +299,17 @@ def _seen(state: RuleState, trace: Trace, context: Context, seq: int) -> Mapping
     return {"since": (since if recent else first).isoformat(), "seq": seq, "events": events}
 
 
+def _seen_whole(trace: Trace, context: Context, seq: int) -> Mapping[str, Any] | None:
+    """Return the same for a record that was read whole: of late, and without its first observation.
+
+    Whoever asks for the whole record again, because something else than observations changed, names its beginning and is not put off.
+    """
+    if len(trace) == 0:
+        return None
+    since = max(moment_of(trace.time[0]) + _MICROSECOND, moment_of(trace.time[-1]) - RECENT)
+    return {"since": since.isoformat(), "seq": seq, "events": _events_digest(context.events)}
+
+
 def _events_digest(events: Sequence[StationEvent]) -> str:
     said = sorted((event.event_id or 0, event.effect.value, event.start, event.end or event.start) for event in events)
     return hashlib.sha256(repr(said).encode()).hexdigest()[:16] if said else ""
@@ -330,10 +351,13 @@ def _confirmed(context: Context, confirmed: bool) -> Context:
 
 
 def _remembered(state: RuleState | None, rule: Rule, changed_from: datetime) -> datetime | None:
-    """Return up to when the memory has seen everything, or None where it is of no use."""
-    if state is None or state.rule_version != rule.version or "at" not in state.memory:
+    """Return up to when the memory has seen everything, or None where it is of no use.
+
+    A memory that saw no observation has seen everything before the rule was in force.
+    """
+    if state is None or state.rule_version != rule.version or "fold" not in state.memory:
         return None
-    at = datetime.fromisoformat(state.memory["at"])
+    at = datetime.fromisoformat(state.memory["at"]) if "at" in state.memory else (rule.effective_from or _FIRST) - _MICROSECOND
     return at if changed_from > at else None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -29,6 +30,8 @@ from service.network_analysing import GroupTask, NetworkAnalyst, compute_group, 
 
 LOG = logging.getLogger("groundwatch.analyse")
 FALLING = "min"
+YIELDING = 10
+"""How much the computing process gives way to those that take observations in and evaluate rules (niceness)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,9 @@ class Analyst:
     def __init__(self, container: Container, *, in_process: bool = False) -> None:
         self._container = container
         self._executor = (
-            None if in_process else ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn"))
+            None
+            if in_process
+            else ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=os.nice, initargs=(YIELDING,))
         )
         self.networks = NetworkAnalyst(container, self._compute_group)
 

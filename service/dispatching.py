@@ -15,6 +15,7 @@ LOG = logging.getLogger("groundwatch.dispatch")
 MATTER = "dispatch"
 LOOK_AGAIN_S = 1.0
 STAND_BY_S = 5.0
+OUTBOX_CHANNEL = "groundwatch_outbox"
 
 
 def dispatch_until(
@@ -25,7 +26,7 @@ def dispatch_until(
     Parameters
     ----------
     look_again_s
-        How long to wait where nothing was sent.
+        How long to wait where nothing was sent, unless a commit says that the outbox has something new.
     stand_by_s
         How often to ask whether the leadership is free. It ends with the process that holds it, however that ends.
     """
@@ -36,11 +37,12 @@ def dispatch_until(
             continue
         LOG.info("this worker sends notifications")
         try:
-            while not stop.is_set() and leadership.held():
-                if (
-                    container.dispatcher.run_once(container.clock(), go_on=lambda: not stop.is_set() and leadership.held()).sent
-                    == 0
-                ):
-                    stop.wait(look_again_s)
+            with container.db.listen(OUTBOX_CHANNEL) as listener:
+                while not stop.is_set() and leadership.held():
+                    report = container.dispatcher.run_once(
+                        container.clock(), go_on=lambda: not stop.is_set() and leadership.held()
+                    )
+                    if report.sent == 0:
+                        listener.wait(look_again_s)
         finally:
             leadership.release()

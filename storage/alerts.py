@@ -133,8 +133,8 @@ class AlertUnitOfWork:
     def put_states(self, states: Sequence[RuleState]) -> None:
         """Insert or replace states."""
         if states:
-            with self._connection.cursor() as cursor:
-                cursor.executemany(SQL.put_state, [parameters_of(state) for state in states])
+            rows = [parameters_of(state) for state in {state.key: state for state in states}.values()]
+            self._connection.execute(SQL.put_states, {name: [row[name] for row in rows] for name in rows[0]})
 
     def add_alert(self, alert: AlertRecord) -> AlertRecord:
         """Insert an alert and return it with its id; ConflictError where the key already has an open one."""
@@ -162,7 +162,10 @@ class AlertUnitOfWork:
     def enqueue(self, notifications: Sequence[Notification]) -> int:
         """Put notifications into the outbox, skip those whose idempotency key is there already, return how many are new."""
         with refusals_are_conflicts("the notification"):
-            return sum(self._connection.execute(SQL.insert_notification, parameters_of(item)).rowcount for item in notifications)
+            new = sum(self._connection.execute(SQL.insert_notification, parameters_of(item)).rowcount for item in notifications)
+        if new:
+            self._connection.execute(SQL.notify_outbox)
+        return new
 
     def add_cap(self, message: CapMessage) -> None:
         """Append a CAP message."""

@@ -29,6 +29,11 @@ OBSERVATIONS = load_statements("observations")
 _LAYOUT = {"time": "M8", "received": "M8", "result": "f8", "quality": "i2", "source_quality": "i2"}
 PORTION = 20_000
 Reasons = tuple[str, ...]
+Span = tuple[datetime, datetime]
+Change = tuple[int, datetime, datetime, timedelta]
+"""Datastream id, the span that changed, and how far a sample reaches into the flags of others (see `revise`)."""
+ReasonsRow = tuple[datetime, Sequence[str] | None, Sequence[str] | None]
+OverrideSpan = tuple[datetime, datetime, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +138,40 @@ class QualityRepository:
                 _write(connection, datastream_id, window, flags, rows, source_kind, actor)
             return len(rows)
 
+    def windows(self, changes: Sequence[Change]) -> dict[int, FlagWindow]:
+        """Return the window that `revise` would judge for each change, read in as many statements as for one, without any lock.
+
+        What is committed meanwhile leaves work of its own: who finds nothing to change in a window need not look again, and who finds
+        something calls `revise`, which looks under the lock. A datastream without any observation is not there.
+        """
+        if not changes:
+            return {}
+        memories = [memory for *_, memory in changes]
+        with self._database.transaction() as connection:
+            connection.execute(OBSERVATIONS.read_one_snapshot)
+            judged = _reach_many(connection, [(identity, (start, end)) for identity, start, end, _ in changes], memories)
+            shown = _reach_many(connection, judged, memories)
+            starts, ends = [span[0] for _, span in shown], [span[1] for _, span in shown]
+            parameters = {
+                "ids": [identity for identity, _ in shown],
+                "starts": starts,
+                "ends": ends,
+                "least": min(starts),
+                "greatest": max(ends),
+            }
+            packed = connection.cursor(binary=True).execute(SQL.pack_windows, parameters).fetchall()
+            reasons: dict[int, list[ReasonsRow]] = {}
+            for identity, *row in connection.execute(SQL.reasons_of_windows, parameters):
+                reasons.setdefault(identity, []).append((row[0], row[1], row[2]))
+            overrides: dict[int, list[OverrideSpan]] = {}
+            for identity, *span in connection.execute(SQL.overrides_of_windows, parameters):
+                overrides.setdefault(identity, []).append((span[0], span[1], span[2]))
+        wanted = dict(judged)
+        return {
+            identity: _window_of(bytes(rows), reasons.get(identity, ()), overrides.get(identity, ()), wanted[identity])
+            for identity, rows in packed
+        }
+
     @staticmethod
     def _reach(
         connection: Connection, datastream_id: int, span: tuple[datetime, datetime], memory: timedelta
@@ -147,29 +186,9 @@ class QualityRepository:
         connection: Connection, datastream_id: int, judged: tuple[datetime, datetime], shown: tuple[datetime, datetime]
     ) -> FlagWindow:
         parameters = {"datastream_id": datastream_id, "start": shown[0], "end": shown[1]}
-        packed = decode_rows(fetch_packed(connection, SQL.pack_window, parameters), _LAYOUT)
-        time = packed["time"]
-        reasons, source_reasons = np.full(len(time), None, dtype=object), np.full(len(time), None, dtype=object)
-        for at, said, by_source in connection.execute(SQL.window_reasons, parameters):
-            row = int(np.searchsorted(time, instant(at)))
-            reasons[row] = tuple(said) if said else None
-            source_reasons[row] = tuple(by_source) if by_source else None
-        overrides = tuple(
-            (instant(low), instant(high), quality)
-            for low, high, quality in connection.execute(SQL.standing_overrides, parameters)
-        )
-        wanted = (time >= instant(judged[0])) & (time <= instant(judged[1]))
-        return FlagWindow(
-            time,
-            packed["received"],
-            packed["result"],
-            packed["quality"],
-            packed["source_quality"],
-            reasons,
-            source_reasons,
-            wanted,
-            overrides,
-        )
+        packed = fetch_packed(connection, SQL.pack_window, parameters)
+        reasons = connection.execute(SQL.window_reasons, parameters).fetchall()
+        return _window_of(packed, reasons, connection.execute(SQL.standing_overrides, parameters).fetchall(), judged)
 
     def add_override(self, datastream_id: int, start: datetime, end: datetime, quality: int, reason: str, actor: str) -> int:
         """Record what a person says of [start, end) and leave the work of applying it; return the override's id."""
@@ -240,11 +259,51 @@ class QualityRepository:
         return made, np.array([row[1].timestamp() for row in reversed(rows)], dtype=np.float64)
 
 
+def _reach_many(
+    connection: Connection, spans: Sequence[tuple[int, Span]], memories: Sequence[timedelta]
+) -> list[tuple[int, Span]]:
+    """Return the spans widened as `reach` does, in the same order."""
+    parameters = {
+        "ids": [identity for identity, _ in spans],
+        "starts": [span[0] for _, span in spans],
+        "ends": [span[1] for _, span in spans],
+        "memories": list(memories),
+    }
+    widened = {identity: (start, end) for identity, start, end in connection.execute(SQL.reach_many, parameters)}
+    return [(identity, widened[identity]) for identity, _ in spans]
+
+
+def _window_of(packed: bytes, reasons: Sequence[ReasonsRow], overrides: Sequence[OverrideSpan], judged: Span) -> FlagWindow:
+    """Put a window together from its rows, those of them that have reasons, and the overrides on it."""
+    columns = decode_rows(packed, _LAYOUT)
+    time = columns["time"]
+    said, said_by_source = np.full(len(time), None, dtype=object), np.full(len(time), None, dtype=object)
+    for at, codes, by_source in reasons:
+        row = int(np.searchsorted(time, instant(at)))
+        said[row] = tuple(codes) if codes else None
+        said_by_source[row] = tuple(by_source) if by_source else None
+    return FlagWindow(
+        time,
+        columns["received"],
+        columns["result"],
+        columns["quality"],
+        columns["source_quality"],
+        said,
+        said_by_source,
+        (time >= instant(judged[0])) & (time <= instant(judged[1])),
+        tuple((instant(low), instant(high), quality) for low, high, quality in overrides),
+    )
+
+
+def is_changed(window: FlagWindow, flags: NewFlags) -> bool:
+    """Would any row that is to be judged get another flag or another reason?"""
+    return bool((window.wanted & _differs(window, flags)).any())
+
+
 def _differs(window: FlagWindow, flags: NewFlags) -> npt.NDArray[np.bool_]:
     unlike = flags.quality != window.quality
-    either = np.array(
-        [a is not None or b is not None for a, b in zip(window.reasons, flags.reasons, strict=True)], dtype=np.bool_
-    )
+    nothing: Any = None
+    either = np.not_equal(window.reasons, nothing) | np.not_equal(flags.reasons, nothing)
     for row in np.flatnonzero(either & ~unlike):
         unlike[row] = (window.reasons[row] or ()) != (flags.reasons[row] or ())
     return np.asarray(unlike)

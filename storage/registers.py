@@ -88,7 +88,7 @@ class RegisterRepository:
         )
 
     def prepare(self, datastream_ids: Sequence[int]) -> None:
-        """Read many datastreams with their stations and events in three statements, for lookups that follow within seconds."""
+        """Read many datastreams with their stations, sensors and events in four statements, for lookups that follow within seconds."""
         generation = self._cache.generation
         missing = self._cache.missing([("datastream id", identity) for identity in datastream_ids])
         if len(missing) < LEAST_TOGETHER:
@@ -99,10 +99,14 @@ class RegisterRepository:
         events: dict[str, list[StationEvent]] = {station.code: [] for station in stations}
         for event in self._all(SQL.events_of_stations, [codes], to_event):
             events.setdefault(event.station, []).append(event)
+        sensors: dict[str, list[Sensor]] = {station.code: [] for station in stations}
+        for sensor in self._all(SQL.sensors_of_stations, [codes], to_sensor):
+            sensors.setdefault(sensor.station, []).append(sensor)
         self._cache.put(
             {("datastream id", stream.datastream_id): stream for stream in streams}
             | {("station", station.code): station for station in stations}
-            | {("events", code): found for code, found in events.items()},
+            | {("events", code): found for code, found in events.items()}
+            | {("sensors", code): found for code, found in sensors.items()},
             generation,
         )
 
@@ -142,6 +146,11 @@ class RegisterRepository:
     def sensors(self, station: str) -> list[Sensor]:
         """Return the sensors of a station, by code."""
         return self._all(SQL.sensors, [station], to_sensor)
+
+    def sensor(self, station: str, code: str) -> Sensor | None:
+        """Return one sensor of a station, or None."""
+        known = self._cache.get(("sensors", station), lambda: self.sensors(station))
+        return next((sensor for sensor in known if sensor.code == code), None)
 
     def datastream_statuses(self, datastream_ids: Sequence[int]) -> dict[int, DatastreamStatus]:
         """Return newest observation and count by datastream id; a datastream that never had an observation is not there."""

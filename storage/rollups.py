@@ -56,10 +56,10 @@ class RollupRepository:
 def _store_buckets(connection: Connection, items: Sequence[WorkItem], zone: str) -> None:
     keys = sorted({datastream_id % LOCK_BUCKETS for datastream_id, _, _ in items})
     connection.execute(SQL.lock_datastreams, [keys])
-    for datastream_id, start, end in items:
-        parameters = {"datastream_id": datastream_id, "time_from": start, "time_to": end, "zone": zone}
-        for statement in (SQL.upsert_1h, SQL.upsert_1d, SQL.upsert_1mo):
-            connection.execute(statement, parameters)
+    ids, starts, ends = ([item[column] for item in items] for column in range(3))
+    parameters = {"ids": ids, "starts": starts, "ends": ends, "least": min(starts), "greatest": max(ends), "zone": zone}
+    for statement in (SQL.upsert_1h, SQL.upsert_1d, SQL.upsert_1mo):
+        connection.execute(statement, parameters)
 
 
 def join_spans(

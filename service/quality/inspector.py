@@ -7,7 +7,7 @@ This file finishes with `Inspector`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -23,13 +23,14 @@ from domain.quality import Quality
 from service.quality.metering import keep_findings, keep_volumes
 from service.quality.plan import Companion, Plan, plan_for
 from service.quality.pressure import keep_compensated
-from storage.quality import FlagWindow, NewFlags
+from storage.quality import FlagWindow, NewFlags, is_changed
+from storage.work import WorkItem
 
 if TYPE_CHECKING:
     from service.bootstrap import Container
 
 LOG = logging.getLogger("groundwatch.quality")
-CLAIM = 500
+CLAIM = 5000
 AIR = "air_pressure"
 _GRAVITY: Mapping[int, int] = {Quality.UNKNOWN: 0, Quality.GOOD: 1, Quality.SUSPECT: 2, Quality.FAIL: 3, Quality.MISSING: 4}
 
@@ -43,9 +44,49 @@ class Inspector:
     def run_once(self) -> int:
         """Judge what waits; return how many datastreams that were."""
         with self._container.work.claim("quality", CLAIM) as items:
-            for datastream_id, start, end in items:
+            for datastream_id, start, end in self._in_need(items):
                 self._guarded(datastream_id, start, end)
             return len(items)
+
+    def _in_need(self, items: Sequence[WorkItem]) -> list[WorkItem]:
+        """Leave out what is found well: most observations change no flag, and are read together and judged without a lock.
+
+        Counters and sensors that feel the air are never left out, because more than flags is made of them.
+        """
+        registers = self._container.registers
+        registers.prepare([datastream_id for datastream_id, *_ in items])
+        plain: dict[int, tuple[Datastream, Plan]] = {}
+        changes = []
+        for datastream_id, start, end in items:
+            found = self._plain(datastream_id)
+            if found is not None:
+                plain[datastream_id] = found
+                changes.append((datastream_id, start, end, timedelta(seconds=found[1].checks.memory_s)))
+        windows = self._container.quality.windows(changes)
+        return [item for item in items if item[0] not in plain or not self._is_well(*plain[item[0]], windows.get(item[0]))]
+
+    def _plain(self, datastream_id: int) -> tuple[Datastream, Plan] | None:
+        """Return a datastream of which nothing but flags is made, with its plan; None for any other, and where that cannot be told."""
+        datastream = self._container.registers.datastream_by_id(datastream_id)
+        if datastream is None or datastream.property_code == AIR:
+            return None
+        try:
+            plan = self._plan(datastream)
+        except UnavailableError:
+            raise
+        except Exception:  # it is told of where the datastream is judged by itself
+            return None
+        return None if plan.checks.totaliser is not None or plan.air is not None else (datastream, plan)
+
+    def _is_well(self, datastream: Datastream, plan: Plan, window: FlagWindow | None) -> bool:
+        if window is None:
+            return True
+        try:
+            return not is_changed(window, _Judgement(self, datastream, plan)(window))
+        except UnavailableError:
+            raise
+        except Exception:  # it is told of where the datastream is judged by itself
+            return False
 
     def _guarded(self, datastream_id: int, start: datetime, end: datetime) -> None:
         """One datastream that cannot be judged holds up no other; it is judged again when it changes."""
@@ -91,7 +132,7 @@ class Inspector:
         observed = registers.observed_property(datastream.property_code)
         if observed is None:
             raise ConfigurationError(f"the property {datastream.property_code} is not configured.", where=datastream.code)
-        sensor = next((item for item in registers.sensors(datastream.station) if item.code == datastream.sensor), None)
+        sensor = registers.sensor(datastream.station, datastream.sensor) if datastream.sensor else None
         return plan_for(datastream, observed, sensor)
 
     def _compensate_dependants(self, barometer: Datastream, start: datetime, end: datetime) -> None:

@@ -16,10 +16,14 @@ FROM rule_state
 WHERE (%(rule_code)s::text IS NULL OR rule_code = %(rule_code)s) AND (%(verdict)s::text IS NULL OR verdict = %(verdict)s)
 ORDER BY rule_code, scope;
 
--- name: put_state
+-- name: put_states
+-- However many there are, in one statement.
 INSERT INTO rule_state (rule_code, scope, rule_version, verdict, level, evaluated_at, value, reason, event_time, memory)
-VALUES (%(rule_code)s, %(scope)s, %(rule_version)s, %(verdict)s, %(level)s, %(evaluated_at)s, %(value)s, %(reason)s, %(event_time)s,
-        %(memory)s)
+SELECT rule_code, scope, rule_version, verdict, level, evaluated_at, value, reason, event_time, memory
+FROM unnest(%(rule_code)s::text[], %(scope)s::text[], %(rule_version)s::integer[], %(verdict)s::text[], %(level)s::smallint[],
+            %(evaluated_at)s::timestamptz[], %(value)s::float8[], %(reason)s::text[], %(event_time)s::timestamptz[],
+            %(memory)s::jsonb[])
+     AS said (rule_code, scope, rule_version, verdict, level, evaluated_at, value, reason, event_time, memory)
 ON CONFLICT (rule_code, scope) DO UPDATE SET rule_version = excluded.rule_version, verdict = excluded.verdict, level = excluded.level,
     evaluated_at = excluded.evaluated_at, value = excluded.value, reason = excluded.reason, event_time = excluded.event_time,
     memory = excluded.memory;
@@ -131,6 +135,10 @@ INSERT INTO notification (idempotency_key, alert_id, receiver_code, message_type
 VALUES (%(idempotency_key)s, %(alert_id)s, %(receiver_code)s, %(message_type)s, %(payload)s, %(created_at)s, %(state)s, %(attempts)s,
         %(next_attempt_at)s, %(sent_at)s, %(last_error)s)
 ON CONFLICT (idempotency_key) DO NOTHING;
+
+-- name: notify_outbox
+-- Sent when the transaction commits, once however often it is asked for.
+SELECT pg_notify('groundwatch_outbox', '');
 
 -- name: waiting
 SELECT idempotency_key, receiver_code, message_type, payload, created_at, next_attempt_at, alert_id, state, attempts, sent_at, last_error,

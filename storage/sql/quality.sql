@@ -15,6 +15,44 @@ SELECT least(%(start)s::timestamptz - %(memory)s::interval, coalesce((
                WHERE datastream_id = %(datastream_id)s AND phenomenon_time > %(end)s ORDER BY phenomenon_time LIMIT 3) AS after),
            %(end)s));
 
+-- name: reach_many
+-- As reach, for many datastreams at once.
+SELECT wanted.id,
+       least(wanted.start - wanted.memory, coalesce(before.time, wanted.start)),
+       greatest(wanted.stop + wanted.memory, coalesce(after.time, wanted.stop))
+FROM unnest(%(ids)s::integer[], %(starts)s::timestamptz[], %(ends)s::timestamptz[], %(memories)s::interval[])
+     AS wanted (id, start, stop, memory),
+LATERAL (SELECT min(phenomenon_time) AS time FROM (
+    SELECT phenomenon_time FROM observation
+    WHERE datastream_id = wanted.id AND phenomenon_time < wanted.start ORDER BY phenomenon_time DESC LIMIT 3) AS three) AS before,
+LATERAL (SELECT max(phenomenon_time) AS time FROM (
+    SELECT phenomenon_time FROM observation
+    WHERE datastream_id = wanted.id AND phenomenon_time > wanted.stop ORDER BY phenomenon_time LIMIT 3) AS three) AS after;
+
+-- name: pack_windows
+-- The windows of many datastreams; the bounds of them all let the planner leave chunks out.
+SELECT known.datastream_id,
+       string_agg(timestamptz_send(phenomenon_time) || timestamptz_send(received_at) || float8send(coalesce(result, 'NaN'))
+                  || int2send(quality) || int2send(coalesce(source_quality, quality)), ''::bytea ORDER BY phenomenon_time)
+FROM unnest(%(ids)s::integer[], %(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS wanted (id, start, stop)
+JOIN observation AS known ON known.datastream_id = wanted.id AND known.phenomenon_time BETWEEN wanted.start AND wanted.stop
+WHERE known.phenomenon_time BETWEEN %(least)s AND %(greatest)s AND known.datastream_id = ANY (%(ids)s)
+GROUP BY known.datastream_id;
+
+-- name: reasons_of_windows
+SELECT known.datastream_id, phenomenon_time, quality_reasons,
+       CASE WHEN source_quality IS NULL THEN quality_reasons ELSE source_reasons END AS source_reasons
+FROM unnest(%(ids)s::integer[], %(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS wanted (id, start, stop)
+JOIN observation AS known ON known.datastream_id = wanted.id AND known.phenomenon_time BETWEEN wanted.start AND wanted.stop
+WHERE known.phenomenon_time BETWEEN %(least)s AND %(greatest)s AND known.datastream_id = ANY (%(ids)s)
+  AND (quality_reasons IS NOT NULL OR source_reasons IS NOT NULL);
+
+-- name: overrides_of_windows
+SELECT datastream_id, time_from, time_to, quality FROM quality_override
+JOIN unnest(%(ids)s::integer[], %(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS wanted (id, start, stop)
+  ON datastream_id = wanted.id
+WHERE withdrawn_at IS NULL AND time_from <= wanted.stop AND time_to > wanted.start ORDER BY quality_override.id;
+
 -- name: pack_window
 SELECT string_agg(timestamptz_send(phenomenon_time) || timestamptz_send(received_at) || float8send(coalesce(result, 'NaN'))
                   || int2send(quality) || int2send(coalesce(source_quality, quality)), ''::bytea)

@@ -94,6 +94,12 @@ SELECT station.code AS station, sensor.code, model, serial, calibrated_on, calib
 FROM sensor JOIN station ON station.id = sensor.station_id
 WHERE lower(station.code) = lower(%s) ORDER BY sensor.code;
 
+-- name: sensors_of_stations
+SELECT station.code AS station, sensor.code, model, serial, calibrated_on, calibration_due, calibration, datum_code, installed_at,
+       removed_at, sensor.id AS sensor_id
+FROM sensor JOIN station ON station.id = sensor.station_id
+WHERE lower(station.code) = ANY (%s) ORDER BY station.code, sensor.code;
+
 -- name: insert_sensor
 INSERT INTO sensor (station_id, code, model, serial, calibrated_on, calibration_due, calibration, datum_code, installed_at, removed_at,
                     ledger_seq)

@@ -11,16 +11,20 @@ RETURNING datastream_id, time_from, time_to;
 SELECT pg_advisory_xact_lock(1732050807, key) FROM unnest(%s::integer[]) AS key;
 
 -- name: upsert_1h
+-- Of many datastreams at once; the bounds of all spans let the planner leave chunks out.
 INSERT INTO observation_1h (datastream_id, bucket, n, n_good, mean, min, max, sum, first, last)
 SELECT datastream_id, time_bucket('1 hour', phenomenon_time, 'UTC') AS bucket, count(*),
        count(result) FILTER (WHERE quality IN (1, 2)), avg(result) FILTER (WHERE quality IN (1, 2)),
        min(result) FILTER (WHERE quality IN (1, 2)), max(result) FILTER (WHERE quality IN (1, 2)),
        sum(result) FILTER (WHERE quality IN (1, 2)), first(result, phenomenon_time) FILTER (WHERE quality IN (1, 2)),
        last(result, phenomenon_time) FILTER (WHERE quality IN (1, 2))
-FROM observation
-WHERE datastream_id = %(datastream_id)s
-  AND phenomenon_time >= time_bucket('1 hour', %(time_from)s::timestamptz, 'UTC')
-  AND phenomenon_time < time_bucket('1 hour', %(time_to)s::timestamptz, 'UTC') + interval '1 hour'
+FROM unnest(%(ids)s::integer[], %(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS span (id, time_from, time_to)
+JOIN observation ON datastream_id = span.id
+  AND phenomenon_time >= time_bucket('1 hour', span.time_from, 'UTC')
+  AND phenomenon_time < time_bucket('1 hour', span.time_to, 'UTC') + interval '1 hour'
+WHERE datastream_id = ANY (%(ids)s)
+  AND phenomenon_time >= time_bucket('1 hour', %(least)s::timestamptz, 'UTC')
+  AND phenomenon_time < time_bucket('1 hour', %(greatest)s::timestamptz, 'UTC') + interval '1 hour'
 GROUP BY 1, 2
 ON CONFLICT (datastream_id, bucket) DO UPDATE SET n = excluded.n, n_good = excluded.n_good, mean = excluded.mean, min = excluded.min,
     max = excluded.max, sum = excluded.sum, first = excluded.first, last = excluded.last;
@@ -33,10 +37,13 @@ SELECT datastream_id, time_bucket('1 day', phenomenon_time, %(zone)s) AS bucket,
        min(result) FILTER (WHERE quality IN (1, 2)), max(result) FILTER (WHERE quality IN (1, 2)),
        sum(result) FILTER (WHERE quality IN (1, 2)), first(result, phenomenon_time) FILTER (WHERE quality IN (1, 2)),
        last(result, phenomenon_time) FILTER (WHERE quality IN (1, 2))
-FROM observation
-WHERE datastream_id = %(datastream_id)s
-  AND phenomenon_time >= time_bucket('1 day', %(time_from)s::timestamptz, %(zone)s)
-  AND phenomenon_time < (((%(time_to)s::timestamptz AT TIME ZONE %(zone)s)::date + 1)::timestamp AT TIME ZONE %(zone)s)
+FROM unnest(%(ids)s::integer[], %(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS span (id, time_from, time_to)
+JOIN observation ON datastream_id = span.id
+  AND phenomenon_time >= time_bucket('1 day', span.time_from, %(zone)s)
+  AND phenomenon_time < (((span.time_to AT TIME ZONE %(zone)s)::date + 1)::timestamp AT TIME ZONE %(zone)s)
+WHERE datastream_id = ANY (%(ids)s)
+  AND phenomenon_time >= time_bucket('1 day', %(least)s::timestamptz, %(zone)s)
+  AND phenomenon_time < (((%(greatest)s::timestamptz AT TIME ZONE %(zone)s)::date + 1)::timestamp AT TIME ZONE %(zone)s)
 GROUP BY 1, 2
 ON CONFLICT (datastream_id, bucket) DO UPDATE SET n = excluded.n, n_good = excluded.n_good, mean = excluded.mean, min = excluded.min,
     max = excluded.max, sum = excluded.sum, first = excluded.first, last = excluded.last;
@@ -48,10 +55,13 @@ SELECT datastream_id, time_bucket('1 month', phenomenon_time, %(zone)s) AS bucke
        min(result) FILTER (WHERE quality IN (1, 2)), max(result) FILTER (WHERE quality IN (1, 2)),
        sum(result) FILTER (WHERE quality IN (1, 2)), first(result, phenomenon_time) FILTER (WHERE quality IN (1, 2)),
        last(result, phenomenon_time) FILTER (WHERE quality IN (1, 2))
-FROM observation
-WHERE datastream_id = %(datastream_id)s
-  AND phenomenon_time >= time_bucket('1 month', %(time_from)s::timestamptz, %(zone)s)
-  AND phenomenon_time < (date_trunc('month', %(time_to)s::timestamptz AT TIME ZONE %(zone)s) + interval '1 month') AT TIME ZONE %(zone)s
+FROM unnest(%(ids)s::integer[], %(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS span (id, time_from, time_to)
+JOIN observation ON datastream_id = span.id
+  AND phenomenon_time >= time_bucket('1 month', span.time_from, %(zone)s)
+  AND phenomenon_time < (date_trunc('month', span.time_to AT TIME ZONE %(zone)s) + interval '1 month') AT TIME ZONE %(zone)s
+WHERE datastream_id = ANY (%(ids)s)
+  AND phenomenon_time >= time_bucket('1 month', %(least)s::timestamptz, %(zone)s)
+  AND phenomenon_time < (date_trunc('month', %(greatest)s::timestamptz AT TIME ZONE %(zone)s) + interval '1 month') AT TIME ZONE %(zone)s
 GROUP BY 1, 2
 ON CONFLICT (datastream_id, bucket) DO UPDATE SET n = excluded.n, n_good = excluded.n_good, mean = excluded.mean, min = excluded.min,
     max = excluded.max, sum = excluded.sum, first = excluded.first, last = excluded.last;

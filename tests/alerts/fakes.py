@@ -233,16 +233,16 @@ class Store:
     def __init__(self, observations: Observations) -> None:
         self.tables = Tables()
         self._observations = observations
-        self.transactions = 0
+        self.transactions = 0  # those that wrote something
 
     @contextmanager
     def transaction(self, keys: Sequence[RuleKey] = ()) -> Iterator[Transaction]:
         del keys
         kept = copy.copy(self.tables.__dict__)
         snapshot = {name: copy.copy(value) for name, value in kept.items()}
-        self.transactions += 1
         try:
             yield Transaction(self.tables)
+            self.transactions += self.tables.__dict__ != snapshot
         except BaseException:
             self.tables.__dict__.update(snapshot)
             raise
