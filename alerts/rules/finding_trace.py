@@ -1,8 +1,8 @@
 """What the kinds that look at findings share: dated findings of analytics as verdicts at event times.
 
-A finding stands from its start to its end, one without an end for `lasts`. Up to where a run of the named methods has looked, the
-absence of findings is *ok*; beyond that, and where no such run exists or it could not tell, nothing is said: no news of a method that
-never looked is no all-clear. This file finishes with `evaluate`.
+A finding stands from its start to its end, one without an end for `lasts`, one that many datastreams share for `lasts` after its
+end. Up to where a run of the named methods has looked, the absence of findings is *ok*; beyond that, and where no such run exists
+or it could not tell, nothing is said: no news of a method that never looked is no all-clear. This file finishes with `evaluate`.
 """
 
 from __future__ import annotations
@@ -129,7 +129,9 @@ class _Standing:
 
     @classmethod
     def of(cls, finding: DatedFinding, definition: FindingRule) -> _Standing:
-        end = finding.end if finding.end is not None and finding.end > finding.start else finding.start + definition.lasts
+        last = finding.end if finding.end is not None and finding.end > finding.start else None
+        # What many marks share is a step: its span is the campaign that brought it out, and it is news when the campaign is over.
+        end = (last or finding.start) + definition.lasts if definition.shared or last is None else last
         value, sigma = _amount(finding, definition)
         return cls(finding.start, end, value, sigma)
 

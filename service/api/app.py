@@ -37,6 +37,7 @@ from service.api.routers import (
     rules,
     session,
     shared,
+    silences,
     stations,
 )
 from service.api.throttle import LoginThrottle
@@ -59,6 +60,7 @@ _ROUTERS = (
     alarm_quality,
     cases,
     receivers,
+    silences,
     events,
     oversight,
     shared,

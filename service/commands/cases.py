@@ -1,13 +1,18 @@
-"""`case list|show|ledger` and `receiver list|test`: what a duty officer asks at a terminal. This file finishes with `receiver`."""
+"""`case list|show|ledger`, `silence list|add|end` and `receiver list|test`: what a duty officer asks at a terminal.
+
+This file finishes with `receiver`.
+"""
 
 from __future__ import annotations
 
 import argparse
+from datetime import datetime
 from pathlib import Path
 
-from domain.errors import NotFoundError
+from domain.errors import InputError, NotFoundError, RequestError
 from service.api.routers.cases import case_json, make_ledger
 from service.api.routers.receivers import test_notification
+from service.api.routers.silences import checked_silence, silence_json
 from service.bootstrap import Container
 from service.commands.output import emit, say
 from service.settings import load_settings
@@ -58,6 +63,52 @@ def _show(container: Container, arguments: argparse.Namespace) -> None:
         say(
             f"  {event.number:3d}  {event.recorded_at:%Y-%m-%d %H:%M}Z  {event.step.word_zh} {event.step.value}  {event.actor}  {event.note}"
         )
+
+
+def silence(arguments: argparse.Namespace) -> int:
+    """List silences, add a maintenance window, or end one."""
+    with Container(load_settings({"home": arguments.home})) as container:
+        now = container.clock()
+        if arguments.action == "list":
+            for found in container.alerts.silences():
+                entry = silence_json(found, now)
+                emit(entry) if arguments.json else say("  ".join(f"{name}={value}" for name, value in entry.items()))
+            return 0
+        if arguments.action == "end":
+            container.alerts.end_silence(arguments.number, arguments.author, now)
+            container.access.audit_append(arguments.author, "end silence", str(arguments.number), {})
+            emit({"ok": True, "id": arguments.number}) if arguments.json else say(f"ended: {arguments.number}")
+            return 0
+        start = now if arguments.start is None else _moment(arguments.start)
+        wanted = checked_silence(
+            _matchers(arguments.matchers), start, _moment(arguments.end), arguments.author, arguments.reason, now
+        )
+        stored = container.alerts.add_silence(wanted)
+        container.access.audit_append(arguments.author, "add silence", str(stored.silence_id), silence_json(stored, now))
+        emit(silence_json(stored, now)) if arguments.json else say(
+            f"silence {stored.silence_id} until {stored.ends_at.isoformat()}"
+        )
+    return 0
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise RequestError(f"{text!r} is no time with offset.", remedy="e.g. 2026-01-31T00:00:00+08:00")
+    return moment
+
+
+def _matchers(pairs: list[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for pair in pairs:
+        label, separator, glob = pair.partition("=")
+        if not separator or not glob:
+            raise InputError(f"{pair!r} is no matcher.", where="matchers", remedy="write LABEL=GLOB, e.g. station=JX-W01")
+        found.setdefault(label, []).append(glob)
+    return found
 
 
 def receiver(arguments: argparse.Namespace) -> int:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
 
+from alerts.defaults import default_rules
+from alerts.store import AlertFilter
+from domain.alerting import Receiver
 from domain.model import StationKind
 from service.bootstrap import Container
 from service.settings import Settings
@@ -28,8 +32,8 @@ STEP_AT = 4
 """Index of the first campaign after the re-adjustment."""
 
 
-def levelled(world: GroupWorld, step_mm: float, rates: np.ndarray) -> None:
-    """Store six yearly campaigns of 120 marks, each two weeks long, in one file."""
+def levelled(world: GroupWorld, step_mm: float, rates: np.ndarray, epochs: np.ndarray = EPOCHS) -> None:
+    """Store yearly campaigns of 120 marks, each two weeks long, in one file."""
     from domain.observation import Batch, columns
 
     rng = np.random.default_rng(6)
@@ -38,11 +42,11 @@ def levelled(world: GroupWorld, step_mm: float, rates: np.ndarray) -> None:
         code = f"BM{number:03d}"
         world.station(code, StationKind.BENCHMARK, (120.5 + 0.005 * (number % 12), 30.5 + 0.005 * (number // 12)))
         stream = world.stream(code, "height", "m", interval_s=365 * 86400.0, datum_code="CN-H85")
-        years = np.arange(EPOCHS.size)
+        years = np.arange(epochs.size)
         height = 2.0 + (rate * years + rng.normal(0.0, 0.7, years.size)) / 1000.0
         height[STEP_AT:] += (step_mm + rng.normal(0.0, 1.0)) / 1000.0
-        ids += [stream.datastream_id or 0] * EPOCHS.size
-        times.append(EPOCHS + np.timedelta64(number % 14, "D"))
+        ids += [stream.datastream_id or 0] * epochs.size
+        times.append(epochs + np.timedelta64(number % 14, "D"))
         values.append(height)
     moments = np.concatenate(times)
     rows = columns(ids, moments, np.concatenate(values), sigma=np.full(moments.size, 0.0007))
@@ -80,6 +84,34 @@ def test_the_marks_own_rates_are_free_of_it_and_say_so(stepped: GroupWorld) -> N
 def test_no_mark_reaches_a_colour(stepped: GroupWorld) -> None:
     rates = [stepped.get(f"/observations?datastream={code}_rate_12mo")["items"][-1]["result"] for code in ANALYSED]
     assert min(rates) > -5.0
+
+
+def test_the_supervisor_is_told_once_and_not_120_times(own_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """After the campaign of the re-adjustment every shipped rule looks at everything; one message about the datum comes of it."""
+    with Container(Settings(home=tmp_path_factory.mktemp("home"), database_url=own_database_url)) as container:
+        world = GroupWorld(container).begin()
+        now = container.clock()
+        last = np.datetime64(now.replace(tzinfo=None) - timedelta(days=20), "us")
+        epochs = EPOCHS[: STEP_AT + 1] + (last - EPOCHS[STEP_AT])
+        for rule in default_rules():
+            container.alerts.save_rule(rule, now=now)
+        container.alerts.save_receiver(Receiver("duty", "webhook", {"url": "http://127.0.0.1:9/"}))
+        levelled(world, -7.0, -np.random.default_rng(60).uniform(0.0, 3.0, MARKS), epochs)
+        world.analyse(now, only=ANALYSED)
+        while evaluate(container, now):
+            pass
+        alerts, _ = container.alerts.list_alerts(AlertFilter(), limit=1000)
+        kinds = {alert.rule_code: container.alerts.rule(alert.rule_code).kind for alert in alerts}
+        assert [kinds[alert.rule_code] for alert in alerts if not alert.memory.get("history")] == ["common_mode"]
+        (message,) = container.alerts.waiting("duty", 1000)
+        assert "120" in message.payload["explanation"]["zh"]
+
+
+def evaluate(container: Container, now: datetime) -> int:
+    with container.work.claim("evaluate", 1000) as changes:
+        if changes:
+            container.engine.evaluate(changes, now)
+        return len(changes)
 
 
 def test_ground_that_subsides_unevenly_is_no_common_mode(own_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> None:
