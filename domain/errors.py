@@ -13,6 +13,8 @@ GroundWatchError
 ├── PermissionDeniedError     who asks may not
 ├── AuthenticationError       nobody knows who asks
 └── UnavailableError          database or broker are out of reach; a retry helps
+    ├── DiskFullError         the database has no room; a retry helps when somebody has made some
+    └── ConnectionLimitError  the database takes no further connection for now
 ```
 
 Facts are attributes, so that a message can be written in any language; this file finishes with the tree and has no logic.
@@ -111,3 +113,15 @@ class UnavailableError(GroundWatchError):
     """Database or broker are out of reach; trying again later helps."""
 
     code = "unavailable"
+
+
+class DiskFullError(UnavailableError):
+    """The database has no room left; what is refused now is taken as soon as there is some."""
+
+    code = "disk-full"
+
+
+class ConnectionLimitError(UnavailableError):
+    """The database takes no further connection for now."""
+
+    code = "connection-limit"

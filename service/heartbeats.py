@@ -148,9 +148,12 @@ class IngestState:
         elif retried > self._seen[0]:
             self._is_retrying = True
         self._seen = (retried, batches)
+        faulty = next((transport for transport in transports if transport.commit_fault), self.mqtt)
         return {
             "connected": self.mqtt.is_connected,
             "retrying": self._is_retrying,
+            "fault": faulty.commit_fault if self._is_retrying else "",
+            "fault_reason": faulty.commit_fault_reason if self._is_retrying else "",
             "queued": self.mqtt.queued,
             "lag_s": self.mqtt.lag_s,
             "messages_received": self.mqtt.messages_received,

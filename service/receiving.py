@@ -83,7 +83,7 @@ def run_ingest(container: Container, stop: threading.Event) -> None:
         HeartbeatRepository(container.db),
         this_process("ingest", container.clock()),
         state.detail,
-        urgent=("connected", "retrying"),
+        urgent=("connected", "retrying", "fault"),
     )
     failures: list[BaseException] = []
 

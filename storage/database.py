@@ -15,7 +15,14 @@ import psycopg
 from psycopg import errors
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
-from domain.errors import ConfigurationError, ConflictError, RequestError, UnavailableError
+from domain.errors import (
+    ConfigurationError,
+    ConflictError,
+    ConnectionLimitError,
+    DiskFullError,
+    RequestError,
+    UnavailableError,
+)
 
 Connection = psycopg.Connection[Any]
 
@@ -31,7 +38,11 @@ rows as it needs; the server's default refuses beyond 100 000.
 """
 CONNECT_TIMEOUT_S = 10
 _REMEDY = "see that PostgreSQL runs and that the URL names it; the caller tries again"
+_ROOM_REMEDY = "make room where PostgreSQL keeps its data (df -h); the caller tries again, and goes on by itself"
+_LIMIT_REMEDY = "raise max_connections or the role's CONNECTION LIMIT, or end other clients; the caller tries again"
 _LOCKS_REMEDY = "set max_locks_per_transaction = 1024 in postgresql.conf and restart PostgreSQL"
+_LIMIT_WORDS = ("too many connections", "too many clients", "remaining connection slots")
+"""What a refused connection is told apart by: without a connection there is no error code."""
 
 
 class Database:
@@ -82,7 +93,8 @@ class Database:
         Raises
         ------
         UnavailableError
-            The server is out of reach, or broke the transaction off (deadlock, restart, full disk): nothing was stored.
+            The server is out of reach, or broke the transaction off (deadlock, restart): nothing was stored. As `DiskFullError` where it
+        has no room left, as `ConnectionLimitError` where it takes no further connection.
         ConfigurationError
             The server has room for too few locks.
         """
@@ -121,8 +133,15 @@ def _told_in_our_words(why_none: Callable[[], str] = str) -> Iterator[None]:
         raise RequestError(
             f"a value is beyond what can be stored or looked for: {_first_line(error)}.", remedy="correct the code or the number"
         ) from error
+    except errors.DiskFull as error:
+        raise DiskFullError(f"the disk is full: {_first_line(error)}", where="database", remedy=_ROOM_REMEDY) from error
+    except errors.TooManyConnections as error:
+        raise ConnectionLimitError(_first_line(error), where="database", remedy=_LIMIT_REMEDY) from error
     except PoolTimeout as error:
-        raise UnavailableError(f"{_first_line(error)}{why_none()}", where="database", remedy=_REMEDY) from error
+        why = why_none()
+        if any(words in why for words in _LIMIT_WORDS):
+            raise ConnectionLimitError(f"{_first_line(error)}{why}", where="database", remedy=_LIMIT_REMEDY) from error
+        raise UnavailableError(f"{_first_line(error)}{why}", where="database", remedy=_REMEDY) from error
     except (psycopg.OperationalError, psycopg.InterfaceError, PoolClosed, TooManyRequests) as error:
         raise UnavailableError(_first_line(error), where="database", remedy=_REMEDY) from error
 

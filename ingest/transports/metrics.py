@@ -12,7 +12,7 @@ class IngestMetrics:
     """What a transport has seen since it started; safe to read from any thread.
 
     `messages_received` counts deliveries, redelivered ones too; `lag_s` is the age of the oldest message of the last commit, from its
-    receipt to its acknowledgement; `observer` is called after every change.
+    receipt to its acknowledgement; `commit_fault` is the newest failure's code and `commit_fault_reason` its text; `observer` is called after every change.
     """
 
     messages_received: int = 0
@@ -27,6 +27,8 @@ class IngestMetrics:
     queued: int = 0
     lag_s: float = 0.0
     is_connected: bool = False
+    commit_fault: str = ""
+    commit_fault_reason: str = ""
     observer: Callable[[IngestMetrics], None] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -37,12 +39,17 @@ class IngestMetrics:
                 setattr(self, name, getattr(self, name) + step)
         self._tell()
 
-    def put(self, **values: float | bool) -> None:
+    def put(self, **values: float | bool | str) -> None:
         """Set gauges."""
         with self._lock:
             for name, value in values.items():
                 setattr(self, name, value)
         self._tell()
+
+    def failed(self, code: str, reason: str) -> None:
+        """Count a commit that failed and will be tried again, and say why."""
+        self.put(commit_fault=code, commit_fault_reason=reason[:500])
+        self.add(commits_retried=1)
 
     def _tell(self) -> None:
         if self.observer is not None:

@@ -305,14 +305,17 @@ class MqttIngest:
     ) -> list[MessageReceipt] | None:
         """Commit, again and again while the database is out of reach; None when stopped."""
         delay = _FIRST_RETRY_S
+        reason: GroundWatchError
         while not stop.is_set():
             try:
                 return self.pipeline.ingest_messages(messages, self.clock())
             except UnavailableError as fault:
-                LOG.warning("the database is out of reach (%s); %d messages stay with the broker", fault, len(batch))
-            except GroundWatchError:
+                reason = fault
+                LOG.warning("the database takes nothing for now (%s); %d messages stay with the broker", fault, len(batch))
+            except GroundWatchError as fault:
+                reason = fault
                 LOG.exception("%d messages cannot be committed; they stay with the broker", len(batch))
-            self.metrics.add(commits_retried=1)
+            self.metrics.failed(reason.code, str(reason))
             stop.wait(delay)
             delay = min(delay * 2, _LAST_RETRY_S)
         return None

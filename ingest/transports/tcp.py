@@ -328,14 +328,17 @@ class TcpIngest:
     def _commit(self, messages: Sequence[Message], stop: threading.Event) -> list[MessageReceipt] | None:
         """Commit, again and again while the database is out of reach; None when stopped."""
         delay = _FIRST_RETRY_S
+        reason: GroundWatchError
         while not stop.is_set():
             try:
                 return self.pipeline.ingest_messages(messages, self.clock(), source_kind="tcp")
             except UnavailableError as fault:
-                LOG.warning("the database is out of reach (%s); %d frames are not confirmed", fault, len(messages))
-            except GroundWatchError:
+                reason = fault
+                LOG.warning("the database takes nothing for now (%s); %d frames are not confirmed", fault, len(messages))
+            except GroundWatchError as fault:
+                reason = fault
                 LOG.exception("%d frames cannot be committed and are not confirmed", len(messages))
-            self.metrics.add(commits_retried=1)
+            self.metrics.failed(reason.code, str(reason))
             stop.wait(delay)
             delay = min(delay * 2, _LAST_RETRY_S)
         return None

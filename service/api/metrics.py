@@ -48,7 +48,9 @@ class DatabaseCollector(Collector):
         except GroundWatchError as error:
             log.warning("no gauges for this scrape: %s", error)
             up.add_metric([], 0)
-            yield up
+            fault = GaugeMetricFamily("groundwatch_database_fault", "Why the database did not answer.", labels=["fault"])
+            fault.add_metric([error.code], 1)
+            yield from (up, fault)
             return
         up.add_metric([], 1)
         yield up

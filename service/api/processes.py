@@ -54,7 +54,7 @@ def trouble_of(rows: Sequence[ProcessRow], name: str) -> str | None:
         if row.detail.get("connected") is False:
             return f"{name} {row.instance} is not connected to the broker"
         if row.detail.get("retrying"):
-            return f"{name} {row.instance} cannot commit and tries again; see its log"
+            return f"{name} {row.instance} cannot commit and tries again: {row.detail.get('fault_reason') or 'see its log'}"
     return None
 
 
@@ -78,6 +78,15 @@ def process_families(rows: Sequence[ProcessRow]) -> Iterator[Metric]:
         for row in ingest:
             gauge.add_metric([row.instance], float(row.detail.get(key, 0)))
         yield gauge
+    fault = GaugeMetricFamily(
+        "groundwatch_ingest_commit_fault",
+        "1 while commits fail, with the kind of the newest failure.",
+        labels=["instance", "fault"],
+    )
+    for row in ingest:
+        if row.detail.get("fault"):
+            fault.add_metric([row.instance, str(row.detail["fault"])], 1.0)
+    yield fault
     yield from _worker_families([row for row in present if row.process == "worker"])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from domain.errors import UnavailableError
+from domain.errors import ConnectionLimitError, UnavailableError
 from storage.database import Database
 from tests.waiting import wait_until
 
@@ -25,12 +25,12 @@ def test_a_connection_limit_is_named_and_left_behind(own_database_url: str) -> N
     role = f"narrow_{name}"
     url = f"postgresql://{role}:narrow@{server.rpartition('@')[2]}/{name}"
     with psycopg.connect(own_database_url, autocommit=True) as admin:
-        admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'narrow' CONNECTION LIMIT 1")  # type: ignore[call-overload]
+        admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'narrow' CONNECTION LIMIT 1")
         try:
             with psycopg.connect(url) as only, Database(url, wait_s=0.5) as database:
-                with pytest.raises(UnavailableError, match="too many connections"):
+                with pytest.raises(ConnectionLimitError, match="too many connections"):
                     database.ping()
                 only.close()
                 wait_until(lambda: answers(database), 60, "a connection of the same pool")
         finally:
-            admin.execute(f"DROP ROLE {role}")  # type: ignore[call-overload]
+            admin.execute(f"DROP ROLE {role}")
