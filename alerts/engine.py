@@ -32,7 +32,7 @@ T = TypeVar("T")
 Change = tuple[int, datetime, datetime]
 ONLY_FINDINGS = datetime(9999, 1, 1, tzinfo=UTC)
 """From when on a changed span stands for new findings or runs alone: storage writes it, no observation is that late."""
-AT_ONCE = 1000
+AT_ONCE = 500
 GROUP = 50
 PAGE = 1000
 """Scopes that are carried forward in one transaction; scopes in one that may change alerts; rows in one page of a listing."""
@@ -159,13 +159,14 @@ class AlertEngine(Decisions):
         if not tasks:
             return rest
         keys = [task.key for task in tasks]
+        self._registers.prepare(sorted({task.datastream.datastream_id or 0 for task in tasks}))
         with self._store.transaction(keys) as tx:
             seq = self._store.current_seq()  # before anything is read: what has a smaller sequence is seen
             states = tx.states(keys)
-            judged = self._replay.already_judged(
+            begins = self._replay.not_judged(
                 [(task.rule, task.datastream, states.get(task.key), task.changed_from) for task in tasks]
             )
-            tasks = [task for task, is_done in zip(tasks, judged, strict=True) if not is_done]
+            tasks = [replace(task, changed_from=at) for task, at in zip(tasks, begins, strict=True) if at is not None]
             new = self._replay.new_samples(
                 [(task.rule, task.datastream, states.get(task.key), task.changed_from) for task in tasks], now
             )

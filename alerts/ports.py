@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -30,8 +30,8 @@ class AlertObservations(ObservationReader, Protocol):
     def series_since(self, starts: Mapping[int, datetime]) -> Mapping[int, SeriesData]:
         """Return what each datastream has from its own time on, empty where it has nothing."""
 
-    def changed_after(self, seqs: Mapping[int, int]) -> Collection[int]:
-        """Return which datastreams a batch changed after the ledger sequence given for each."""
+    def changed_after(self, seqs: Mapping[int, int]) -> Mapping[int, datetime]:
+        """Return from when on batches after the ledger sequence given for each changed the datastreams that any did."""
 
 
 class AlertRegisters(Protocol):

@@ -128,10 +128,11 @@ class Replay:
         blinded = (found.evaluation.verdict is Verdict.CANNOT_TELL) != (state.verdict is Verdict.CANNOT_TELL)
         return None if before is not None and blinded else found
 
-    def already_judged(self, tasks: Sequence[tuple[Rule, Datastream, RuleState | None, datetime]]) -> list[bool]:
-        """Say of each task whether what changed was judged already, because an earlier one read it before its turn came.
+    def not_judged(self, tasks: Sequence[tuple[Rule, Datastream, RuleState | None, datetime]]) -> list[datetime | None]:
+        """Return from when on each task has something to judge: an earlier one may have read a change before its turn came.
 
-        True where the change lies in the stretch that was carried forward lately, the events are the same, and no batch has come since.
+        Where the change lies in the stretch that was carried forward lately and the events are the same, that is from where on batches
+        have come since; None = none has.
         """
         maybe: dict[int, int] = {}
         for rule, datastream, state, changed_from in tasks:
@@ -140,10 +141,11 @@ class Replay:
                 maybe[datastream.datastream_id] = min(int(seen["seq"]), maybe.get(datastream.datastream_id, int(seen["seq"])))
         changed = self._observations.changed_after(maybe)
         return [
-            datastream.datastream_id in maybe and datastream.datastream_id not in changed
-            and self._seen_of(rule, datastream, state, changed_from) is not None
+            changed.get(datastream.datastream_id or 0)
+            if self._seen_of(rule, datastream, state, changed_from) is not None
+            else changed_from
             for rule, datastream, state, changed_from in tasks
-        ]  # fmt: skip
+        ]
 
     def _seen_of(
         self, rule: Rule, datastream: Datastream, state: RuleState | None, changed_from: datetime

@@ -1,10 +1,13 @@
-"""Records of alerting between `domain.alerting` and rows. This file finishes with `parameters_of`."""
+"""Records of alerting between `domain.alerting` and rows. This file finishes with `jsonb_of`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any
+
+from psycopg.types.json import Jsonb
 
 from domain.alert import AlertState, Confirmation, Level, MessageStatus, MessageType, Verdict
 from domain.alerting import (
@@ -18,7 +21,7 @@ from domain.alerting import (
     Silence,
     Transition,
 )
-from storage.json_values import jsonb
+from storage.json_values import jsonb, plain
 
 Row = Mapping[str, Any]
 
@@ -85,6 +88,20 @@ def to_cap(row: Row) -> CapMessage:
 def parameters_of(record: Any) -> dict[str, Any]:
     """Return the fields of a record as statement parameters: words and numbers of enumerations, mappings as jsonb."""
     return {name: _parameter(getattr(record, name)) for name in record.__dataclass_fields__}
+
+
+def jsonb_of(records: Sequence[Any]) -> Jsonb:
+    """Return many records as one array of objects, for statements that take them all at once."""
+    names = records[0].__dataclass_fields__ if records else ()
+    return Jsonb([{name: getattr(record, name) for name in names} for record in records], dumps=_in_json)
+
+
+def _in_json(value: Any) -> str:
+    """Write JSON at the speed of the standard library; what holds something that only we can write is put in plain words first."""
+    try:
+        return json.dumps(value, default=plain, allow_nan=False)
+    except (TypeError, ValueError):
+        return json.dumps(plain(value))
 
 
 def _parameter(value: Any) -> Any:

@@ -33,6 +33,7 @@ from domain.alerting import (
 )
 from domain.errors import NotFoundError, RequestError
 from storage.alert_rows import (
+    jsonb_of,
     parameters_of,
     to_alert,
     to_cap,
@@ -133,8 +134,7 @@ class AlertUnitOfWork:
     def put_states(self, states: Sequence[RuleState]) -> None:
         """Insert or replace states."""
         if states:
-            rows = [parameters_of(state) for state in {state.key: state for state in states}.values()]
-            self._connection.execute(SQL.put_states, {name: [row[name] for row in rows] for name in rows[0]})
+            self._connection.execute(SQL.put_states, [jsonb_of(list({state.key: state for state in states}.values()))])
 
     def add_alert(self, alert: AlertRecord) -> AlertRecord:
         """Insert an alert and return it with its id; ConflictError where the key already has an open one."""

@@ -51,9 +51,9 @@ class Cache:
                 self._entries[key] = (now + (self._absent_ttl_s if value is None else self._ttl_s), value)
         return value
 
-    def missing(self, keys: Iterable[Hashable]) -> list[Hashable]:
-        """Return the keys that would have to be loaded now."""
-        now = self._clock()
+    def missing(self, keys: Iterable[Hashable], within_s: float = 0.0) -> list[Hashable]:
+        """Return the keys that would have to be loaded `within_s` seconds from now."""
+        now = self._clock() + within_s
         with self._lock:
             return [key for key in keys if (entry := self._entries.get(key)) is None or now >= entry[0]]
 

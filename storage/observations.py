@@ -184,13 +184,13 @@ class ObservationRepository:
         packed = {datastream_id: bytes(stream) for datastream_id, stream in rows}
         return {identity: SeriesData(**decode_rows(packed.get(identity, b""), _SERIES_LAYOUT)) for identity in starts}
 
-    def changed_after(self, seqs: Mapping[int, int]) -> set[int]:
-        """Return which datastreams a batch changed after the ledger sequence given for each."""
+    def changed_after(self, seqs: Mapping[int, int]) -> dict[int, datetime]:
+        """Return from which phenomenon time on batches after the ledger sequence given for each changed the datastreams that any did."""
         if not seqs:
-            return set()
+            return {}
+        parameters = {"ids": list(seqs), "seqs": list(seqs.values()), "least": min(seqs.values())}
         with self._database.transaction() as connection:
-            rows = connection.execute(SQL.changed_after, {"ids": list(seqs), "seqs": list(seqs.values())}).fetchall()
-        return {row[0] for row in rows}
+            return dict(connection.execute(SQL.changed_after, parameters).fetchall())
 
     def last_time(self, datastream_id: int) -> datetime | None:
         """Return the phenomenon time of the newest observation, or None."""

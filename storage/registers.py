@@ -44,7 +44,8 @@ SQL = load_statements("registers")
 T = TypeVar("T")
 
 LEAST_TOGETHER = 4
-"""Fewer lookups than this are left to themselves."""
+AHEAD_S = 3.0
+"""Fewer lookups than this are left to themselves; what is forgotten that soon is read anew with the others, not alone afterwards."""
 
 
 class RegisterRepository:
@@ -90,7 +91,7 @@ class RegisterRepository:
     def prepare(self, datastream_ids: Sequence[int]) -> None:
         """Read many datastreams with their stations, sensors and events in four statements, for lookups that follow within seconds."""
         generation = self._cache.generation
-        missing = self._cache.missing([("datastream id", identity) for identity in datastream_ids])
+        missing = self._cache.missing([("datastream id", identity) for identity in datastream_ids], AHEAD_S)
         if len(missing) < LEAST_TOGETHER:
             return
         streams = self._all(SQL.datastreams_by_ids, [[key[1] for key in missing]], to_datastream)  # type: ignore[index]

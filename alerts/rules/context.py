@@ -26,6 +26,8 @@ SUBSIDENCE_SIGN: Mapping[str, float] = {
     "displacement_up": -1.0, "height": -1.0, "los_displacement": -1.0, "compaction": 1.0, "subsidence": 1.0,
 }  # fmt: skip
 _ZERO = timedelta()
+_IS_USABLE = np.array([flag in USABLE for flag in range(max(Quality) + 1)])
+"""By flag: a look-up is several times as quick as a search for each of the few observations that come at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +207,7 @@ def subsidence_factor(datastream: Datastream, source: Datastream | None) -> floa
 
 def usable(samples: SeriesData, events: Sequence[StationEvent]) -> npt.NDArray[np.bool_]:
     """Return which samples may be judged: usable quality, a result, and outside of every excluding event."""
-    good = np.isin(np.asarray(samples.quality), list(USABLE)) & np.isfinite(samples.result)
+    good = _IS_USABLE[np.asarray(samples.quality)] & np.isfinite(samples.result)
     for event in events:
         if event.effect is EventEffect.EXCLUDE:
             during = samples.time >= instant_of(event.start)

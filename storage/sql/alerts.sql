@@ -20,10 +20,9 @@ ORDER BY rule_code, scope;
 -- However many there are, in one statement.
 INSERT INTO rule_state (rule_code, scope, rule_version, verdict, level, evaluated_at, value, reason, event_time, memory)
 SELECT rule_code, scope, rule_version, verdict, level, evaluated_at, value, reason, event_time, memory
-FROM unnest(%(rule_code)s::text[], %(scope)s::text[], %(rule_version)s::integer[], %(verdict)s::text[], %(level)s::smallint[],
-            %(evaluated_at)s::timestamptz[], %(value)s::float8[], %(reason)s::text[], %(event_time)s::timestamptz[],
-            %(memory)s::jsonb[])
-     AS said (rule_code, scope, rule_version, verdict, level, evaluated_at, value, reason, event_time, memory)
+FROM jsonb_to_recordset(%s)
+     AS said (rule_code text, scope text, rule_version integer, verdict text, level smallint, evaluated_at timestamptz, value float8,
+              reason text, event_time timestamptz, memory jsonb)
 ON CONFLICT (rule_code, scope) DO UPDATE SET rule_version = excluded.rule_version, verdict = excluded.verdict, level = excluded.level,
     evaluated_at = excluded.evaluated_at, value = excluded.value, reason = excluded.reason, event_time = excluded.event_time,
     memory = excluded.memory;

@@ -176,12 +176,13 @@ FROM (
 ) AS known;
 
 -- name: changed_after
--- Which of many datastreams a batch changed after a ledger sequence of each.
-SELECT DISTINCT touched.datastream_id
+-- From when on batches after a ledger sequence of each changed many datastreams; the least of the sequences spares the older batches.
+SELECT touched.datastream_id, min(touched.time_from)
 FROM unnest(%(ids)s::integer[], %(seqs)s::bigint[]) AS wanted (datastream_id, seq)
 JOIN ingest_batch_datastream AS touched ON touched.datastream_id = wanted.datastream_id
 JOIN ingest_batch AS batch ON batch.id = touched.batch_id
-WHERE batch.ledger_seq > wanted.seq;
+WHERE batch.ledger_seq > wanted.seq AND batch.ledger_seq > %(least)s
+GROUP BY touched.datastream_id;
 
 -- name: pack_series_since
 -- Of many datastreams what each has from its own time on; the least of the times lets the planner leave chunks out.

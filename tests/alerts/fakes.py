@@ -76,8 +76,12 @@ class Observations:
     def series_since(self, starts: Mapping[int, datetime]) -> Mapping[int, SeriesData]:
         return {identity: self.series(identity, start) for identity, start in starts.items()}
 
-    def changed_after(self, seqs: Mapping[int, int]) -> set[int]:
-        return {identity for (identity, _), rows in self.rows.items() if identity in seqs and rows[-1][0] > seqs[identity]}
+    def changed_after(self, seqs: Mapping[int, int]) -> dict[int, datetime]:
+        changed: dict[int, datetime] = {}
+        for (identity, time), rows in self.rows.items():
+            if identity in seqs and rows[-1][0] > seqs[identity]:
+                changed[identity] = min(time, changed.get(identity, time))
+        return changed
 
     def last_time(self, datastream_id: int) -> datetime | None:
         return max((time for identity, time in self.rows if identity == datastream_id), default=None)
