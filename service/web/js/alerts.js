@@ -2,6 +2,7 @@
 import { code, get, post } from "./api.js";
 import { handling } from "./alert_handling.js";
 import { byId, fill, h } from "./dom.js";
+import { evidencePictures } from "./alert_evidence.js";
 import { language, nameOf, pick, t, word } from "./i18n.js";
 import { ago, bracketed, dateTime, number, offsetText, quantity, span, unitText } from "./format.js";
 import { ask } from "./login.js";
@@ -138,6 +139,7 @@ function detail(alert, full, handlers) {
   return h("div", { class: "alert-detail" },
     text ? h("p", { class: "explanation" }, text) : null,
     h("dl", { class: "facts-grid" }, facts(shown, rows).map(([label, value]) => [h("dt", {}, label), h("dd", {}, value)])),
+    evidencePictures(full),
     actions(shown, handlers),
     handling(shown, (permission) => handlersForPerson.identify(permission)),
     history(full.transitions ?? []));

@@ -5,7 +5,7 @@ export const byId = (id) => document.getElementById(id);
 
 /** Make an element: `props` are class, dataset, on (listeners) and attributes; children are nodes, text or null. */
 export function h(tag, props = {}, ...children) {
-  const element = tag === "svg" || tag === "path" || tag === "circle"
+  const element = ["svg", "path", "circle", "text"].includes(tag)
     ? document.createElementNS("http://www.w3.org/2000/svg", tag)
     : document.createElement(tag);
   for (const [name, value] of Object.entries(props ?? {})) {

@@ -112,6 +112,14 @@ def stamp(time: datetime | None) -> str | None:
     return time.isoformat().replace("+00:00", "Z") if time else None
 
 
+def judged(onset: datetime, value: float) -> list[list[Any]]:
+    """Ten values a month apart that grow to what alarmed, one of them missing."""
+    return [
+        [stamp(onset - timedelta(days=30 * (9 - n))), None if n == 4 else value * (0.4 + 0.6 * n / 9), None, 9 if n == 4 else 1]
+        for n in range(10)
+    ]
+
+
 class Network:
     """Registers, observations and alerts; only the alerts change."""
 
@@ -197,7 +205,10 @@ class Network:
             "value": value, "sigma": sigma,
             "unit": unit, "limit": limit, "opened_at": stamp(onset), "updated_at": stamp(onset),
             "headline": {"zh": f"{place['name_zh']}：{names[0]}（{shown}）", "en": f"{place['name_en']}: {names[1]} ({shown})"},
-            "evidence": {"sigma": sigma, "interim": False, "window": {"from": stamp(onset - timedelta(days=365)), "to": stamp(onset)}},
+            "evidence": {
+                "sigma": sigma, "interim": False, "values": judged(onset, value), "limits": {level: limit},
+                "window": {"from": stamp(onset - timedelta(days=365)), "to": stamp(onset)},
+            },
             "explanation": {
                 "zh": f"{place['name_zh']} {names[0]}：{shown}，限值 {limit:g} {unit}，依据 {names[2]}。",
                 "en": f"{place['name_en']}, {names[1]}: {shown} against {limit:g} {unit}, by {names[3]}.",

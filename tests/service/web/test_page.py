@@ -96,6 +96,19 @@ def test_a_colour_filters_the_list_and_the_worst_come_first(page: Page) -> None:
     assert len(page.all("#alerts-list .alert")) == 5
 
 
+def test_an_alert_shows_what_it_rests_on_and_where(page: Page) -> None:
+    page.open()
+    page.click('[data-alert="101"] .alert-head')
+    page.until(lambda: page.all('[data-alert="101"] .evidence svg'), "the pictures are there")
+    titles = [one.get_attribute("aria-label") for one in page.all('[data-alert="101"] .evidence svg')]
+    assert len(titles) == 2
+    assert "9 个数值" in titles[0]
+    line = page.one('[data-alert="101"] .evidence-line').get_attribute("d")
+    assert line.count("M") == 2, "the gap is not bridged"
+    assert page.one('[data-alert="101"] .evidence-limit').get_attribute("class") == "evidence-limit limit-red"
+    assert len(page.all('[data-alert="101"] .evidence-here')) == 1
+
+
 def test_an_alert_explains_itself(page: Page) -> None:
     page.open()
     page.click('[data-alert="101"] .alert-head')
