@@ -35,10 +35,10 @@ from storage.register_rows import Node
 STATIONS = int(os.environ.get("GROUNDWATCH_BENCH_DATASTREAMS", "1000"))
 RULES = 2 * STATIONS
 RATE = float(os.environ.get("GROUNDWATCH_BENCH_RATE", "500"))
-SECONDS = float(os.environ.get("GROUNDWATCH_BENCH_SECONDS", "30"))
+SECONDS = float(os.environ.get("GROUNDWATCH_BENCH_SECONDS", "60"))
 BREACH_EVERY = int(os.environ.get("GROUNDWATCH_BENCH_BREACH_EVERY", "250"))
 LOGIN = ("bench-gateway", "bench-gateway-password")
-PATIENCE_S, SETTLE_S = 60.0, 5.0
+PATIENCE_S, SETTLE_S = 120.0, 5.0
 FEW = 10
 
 

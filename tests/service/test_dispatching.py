@@ -107,6 +107,24 @@ def test_two_workers_send_each_message_once_in_order_and_the_second_takes_over(
     assert len(workers[1].alerts.notifications(state=NotificationState.SENT, limit=100)) == 60
 
 
+def test_what_is_committed_wakes_the_dispatcher_long_before_it_would_look_again(
+    workers: list[Container], bureau: ThreadingHTTPServer
+) -> None:
+    got: list[tuple[str, str, bytes]] = bureau.got  # type: ignore[attr-defined]
+    stop, look_again_s = threading.Event(), 600.0
+    thread = threading.Thread(target=dispatch_until, args=(workers[0], stop), kwargs={"look_again_s": look_again_s})
+    thread.start()
+    try:
+        for number in range(5):
+            queue(workers[1], range(number, number + 1))
+            wait_until(lambda wanted=number: len(got) > wanted)
+    finally:
+        stop.set()
+        queue(workers[1], range(5, 6))
+        thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+
+
 def _is_free(leadership) -> bool:
     if leadership.try_acquire():
         leadership.release()

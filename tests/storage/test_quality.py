@@ -12,10 +12,11 @@ from domain.model import Datastream
 from domain.quality import Quality
 from storage.database import Database
 from storage.observations import ObservationRepository
-from storage.quality import FlagWindow, NewFlags, QualityRepository
+from storage.quality import FlagWindow, NewFlags, QualityRepository, is_changed
 from storage.rollups import RollupRepository
 from storage.work import WorkQueue
 from tests.storage.batches import BEGIN, EPOCH, batch_of, id_of
+from tests.storage.conftest import MakeDatastream
 
 pytestmark = pytest.mark.stack
 HOUR = timedelta(hours=1)
@@ -148,3 +149,32 @@ def test_rules_wait_for_quality_control(observations: ObservationRepository, dat
             assert early == []
     with queue.claim("evaluate", 100, after="quality") as items:
         assert [item[0] for item in items] == [id_of(datastream)]
+
+
+def test_windows_read_together_are_those_that_each_would_be_judged_by_and_take_no_lock(
+    observations: ObservationRepository, quality: QualityRepository, make_datastream: MakeDatastream
+) -> None:
+    long, flagged, silent = make_datastream(), make_datastream(), make_datastream()
+    observations.commit(batch_of(long, np.arange(20) * 24 * 30, np.arange(20.0)))
+    observations.commit(batch_of(flagged, range(6), [1.0, 9.0, 9.0, 1.0, 1.0, 9.0]))
+    quality.revise(id_of(flagged), BEGIN, BEGIN + 5 * HOUR, HOUR, above(5, "spike"))
+    quality.add_override(id_of(flagged), BEGIN + HOUR, BEGIN + 2 * HOUR, Quality.GOOD, "seen on site", "W. Chen")
+    at = BEGIN + timedelta(days=300)
+    changes = [(id_of(long), at, at, HOUR), (id_of(flagged), BEGIN, BEGIN + 2 * HOUR, HOUR), (id_of(silent), at, at, HOUR)]
+    together = quality.windows(changes)
+    assert set(together) == {id_of(long), id_of(flagged)}
+
+    def compare(identity: int, locked: FlagWindow) -> NewFlags:
+        (again,) = quality.windows(
+            [change for change in changes if change[0] == identity]
+        ).values()  # beside the lock that is held
+        for window in (together[identity], again):
+            for name in ("time", "received", "result", "quality", "source_quality", "reasons", "source_reasons", "wanted"):
+                np.testing.assert_array_equal(getattr(window, name), getattr(locked, name), name)
+            assert window.overrides == locked.overrides
+        return NewFlags(locked.quality, locked.reasons)
+
+    for identity, start, end, memory in changes[:2]:
+        assert quality.revise(identity, start, end, memory, lambda window, of=identity: compare(of, window)) == 0
+    assert not is_changed(together[id_of(long)], above(50)(together[id_of(long)]))
+    assert is_changed(together[id_of(flagged)], above(5, "spike")(together[id_of(flagged)]))
