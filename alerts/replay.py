@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -84,8 +85,14 @@ class Found:
 
 def limits_digest(ladder: Ladder) -> str:
     """Return what tells one set of limits from another."""
-    said = f"{sorted((int(level), limit) for level, limit in ladder.levels.items())} {ladder.above} {ladder.deadband}"
-    return hashlib.sha256(said.encode()).hexdigest()[:16]
+    return _limits_digest(
+        tuple(sorted((int(level), float(limit)) for level, limit in ladder.levels.items())), ladder.above, ladder.deadband
+    )
+
+
+@lru_cache(maxsize=10_000)
+def _limits_digest(levels: tuple[tuple[int, float], ...], above: bool, deadband: float) -> str:
+    return hashlib.sha256(f"{list(levels)} {above} {deadband}".encode()).hexdigest()[:16]
 
 
 class Replay:
