@@ -20,7 +20,7 @@ from alerts.ports import AlertObservations, AlertRegisters, RunReader
 from alerts.reconcile import reconcile
 from alerts.recorder import About, Report, Turn
 from alerts.releases import Releaser
-from alerts.replay import Found, Replay
+from alerts.replay import Found
 from alerts.rules import RULES, definition_of, is_traced
 from alerts.rules.context import Arrival
 from alerts.store import AlertStore, AlertTransaction
@@ -80,11 +80,6 @@ class AlertEngine(Decisions):
         self._mark: int | None = None
         self._said: dict[RuleKey, tuple[Any, ...]] = {}
         self._looked_over: tuple[tuple[str, int], ...] | None = None
-
-    @property
-    def replay(self) -> Replay:
-        """What replays rules over stored observations, for dry runs."""
-        return self._replay
 
     # --- data ---------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from alerts.coverage import Coverage, Span, blind_spans
 from alerts.dry_run import Bench, DryRun, as_json, dry_run
 from alerts.policy import parse_policy, policy_in_force, shipped_content
 from alerts.proposals import FEWEST_JUDGED, Judged, propose
+from alerts.replay import Replay
 from alerts.rules import parse_rule, rule_as_mapping
 from alerts.rules.context import usable
 from domain.alerting import Rule
@@ -114,13 +115,14 @@ class RuleDesk:
     def _bench(self) -> Bench:
         container = self._container
         node = container.registers.node()
+        zone = ZoneInfo(node.zone if node else "Asia/Shanghai")
         return Bench(
             observations=container.observations,
             registers=container.registers,
-            replay=container.engine.replay,
+            replay=Replay(container.observations, container.registers, container.analyses, zone),
             receivers=container.alerts.receivers(),
             targets=load_targets(),
-            zone=ZoneInfo(node.zone if node else "Asia/Shanghai"),
+            zone=zone,
             read_seq=container.alerts.current_seq(),
         )
 

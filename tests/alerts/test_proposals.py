@@ -9,6 +9,7 @@ import pytest
 from alerts.alarm_quality import load_targets
 from alerts.dry_run import Bench
 from alerts.proposals import Judged, candidates, propose
+from alerts.replay import Replay
 from alerts.rules import parse_rule
 from domain.case import CaseVerdict
 from tests.alerts.fakes import DEPTH, STAFF, T0, World
@@ -37,7 +38,13 @@ def world() -> World:
 
 def bench(world: World) -> Bench:
     return Bench(
-        world.observations, world.registers, world.engine.replay, [STAFF], load_targets(), UTC, world.store.current_seq()
+        world.observations,
+        world.registers,
+        Replay(world.observations, world.registers, None),
+        [STAFF],
+        load_targets(),
+        UTC,
+        world.store.current_seq(),
     )
 
 
