@@ -37,15 +37,8 @@ def world() -> World:
 
 
 def bench(world: World) -> Bench:
-    return Bench(
-        world.observations,
-        world.registers,
-        Replay(world.observations, world.registers, None),
-        [STAFF],
-        load_targets(),
-        UTC,
-        world.store.current_seq(),
-    )
+    replay = Replay(world.observations, world.registers, None)
+    return Bench(world.observations, world.registers, replay, [STAFF], load_targets(), UTC, world.store.current_seq())
 
 
 def judged(day: float, verdict: CaseVerdict, days: float = 0.1) -> Judged:
