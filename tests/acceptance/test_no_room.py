@@ -24,6 +24,7 @@ from service.bootstrap import Container
 from service.embedded.home import server_account
 from service.receiving import run_ingest
 from service.settings import Settings
+from storage.database import Database
 from tests.conftest import BrokerLogin
 from tests.waiting import wait_until
 
@@ -145,6 +146,7 @@ def test_a_limit_of_connections_is_named_and_left_behind(own_database_url: str, 
         admin.execute(f"GRANT pg_read_all_data TO {role}")
         try:
             with psycopg.connect(url) as only, Container(Settings(tmp_path, database_url=url, mqtt_url=broker.url)) as container:
+                container.db = Database(url, wait_s=0.5).open()
                 assert "too many connections" in reasons(container)["database"]
                 said = metrics_of(container)
                 assert "groundwatch_database_up 0.0" in said
