@@ -49,6 +49,12 @@ class Link:
             _drop(side)
         return len(dropped) // 2
 
+    @property
+    def is_used(self) -> bool:
+        """Tell whether any connection goes through."""
+        with self._lock:
+            return bool(self._open)
+
     def close(self) -> None:
         """End the relay."""
         self._listener.close()

@@ -40,6 +40,7 @@ POLL_S = 0.05
 STATIONS = 20
 OBSERVATIONS_A_MESSAGE = 2
 GATEWAY, GATEWAY_PASSWORD = "soak-sender", "soak-sender-password"
+DEVICE_LINK, INGEST_LINK = "cut the devices' link", "cut ingest's link"
 BROKER_AWAY_S, LINK_AWAY_S = 1.0, 0.5
 STORED_SQL = """
 SELECT s.code, p.code, extract(epoch FROM o.phenomenon_time)::float8, o.result, o.sigma
@@ -123,6 +124,7 @@ class Soak:
         self.faults: Counter[str] = Counter()
         self._random = random.Random(plan.seed)
         self._ingest: subprocess.Popen[bytes] | None = None
+        self._sender: subprocess.Popen[bytes] | None = None
         self._device_link = Link(lambda: stack.addresses.mqtt_port)
         self._ingest_link = Link(lambda: stack.addresses.mqtt_port)
 
@@ -210,13 +212,15 @@ class Soak:
         points = sorted(before + self._random.randrange(messages) for _ in range(faults))
         waiting: list[str] = []
         deadline = time.monotonic() + messages / self.plan.rate + self.plan.drain_s
-        sender = start_sender()
+        self._sender = sender = start_sender()
         try:
             while sender.poll() is None or points:
                 if time.monotonic() >= deadline:
                     raise TimeoutError("the sender does not come to an end")
                 if points and (sender.poll() is not None or self._noted() >= points[0]):
                     points.pop(0)
+                    if sender.poll() is not None:  # it was done before a fault was over: nobody is left at its end of the link
+                        waiting = [name for name in waiting or sorted(kinds) if name != DEVICE_LINK] or [INGEST_LINK]
                     waiting = waiting or self._random.sample(sorted(kinds), len(kinds))  # each kind before any comes again
                     name = waiting.pop()
                     kinds[name]()
@@ -228,6 +232,10 @@ class Soak:
             stop(sender)
         if sender.returncode != 0:
             raise RuntimeError(f"the sender failed with {sender.returncode}")
+
+    @property
+    def _is_sent(self) -> bool:
+        return self._sender is not None and self._sender.poll() is not None
 
     def _noted(self) -> int:
         """Return how many messages stand in the ledger."""
@@ -241,13 +249,14 @@ class Soak:
             "kill -9 ingest": self._kill_ingest,
             "kill -9 PostgreSQL": self._kill_postgres,
             "end the broker": self._end_broker,
-            "cut the devices' link": lambda: self._cut(self._device_link),
-            "cut ingest's link": lambda: self._cut(self._ingest_link),
+            DEVICE_LINK: lambda: self._cut(self._device_link),
+            INGEST_LINK: lambda: self._cut(self._ingest_link),
         }
 
     def _cut(self, link: Link) -> None:
-        """Cut a link that is in use."""
-        self._wait(lambda: link.cut(LINK_AWAY_S) > 0, "nobody uses the link")
+        """Cut a link, as soon as it is in use (a sender that is done does not come back)."""
+        self._wait(lambda: link.is_used or self._is_sent, "nobody uses the link")
+        link.cut(LINK_AWAY_S)
 
     def _kill_ingest(self) -> None:
         if self._ingest is not None:

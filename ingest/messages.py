@@ -86,6 +86,13 @@ class _Prepared:
         self.rejects[:] = [reject]
 
 
+@dataclass(frozen=True, slots=True)
+class PreparedMessages:
+    """Messages that were parsed and only wait for their commit."""
+
+    items: list[_Prepared]
+
+
 class _Targets:
     """Resolves `station` and `property[:channel]` once a batch each."""
 
@@ -127,14 +134,38 @@ def ingest_messages(
     UnavailableError
         When the store is out of reach: nothing is stored and every message may be sent again.
     """
-    if not messages:
-        return []
+    prepared = prepare_messages(registry, messages, now, source_kind=source_kind, uplinks=uplinks)
+    return commit_messages(store, prepared, now, source_kind=source_kind, actor=actor)
+
+
+def prepare_messages(
+    registry: Registry, messages: Sequence[Message], now: datetime, *, source_kind: str, uplinks: UplinkMemory | None = None
+) -> PreparedMessages:
+    """Parse messages and find out where their observations go; nothing is stored. Batches are prepared in the order of their coming.
+
+    Raises
+    ------
+    UnavailableError
+        When the register is out of reach.
+    """
     targets = _Targets(registry, source_kind)
     copies = uplinks or UplinkMemory()
-    prepared = [_prepare(message, registry, targets, now, copies) for message in messages]
-    wanted = [item for item in prepared if not item.is_ignored]
+    return PreparedMessages([_prepare(message, registry, targets, now, copies) for message in messages])
+
+
+def commit_messages(
+    store: ObservationStore, prepared: PreparedMessages, now: datetime, *, source_kind: str, actor: str | None
+) -> list[MessageReceipt]:
+    """Commit what was prepared and return a receipt for each message, in order.
+
+    Raises
+    ------
+    UnavailableError
+        When the store is out of reach: the same may be committed again.
+    """
+    wanted = [item for item in prepared.items if not item.is_ignored]
     receipts = iter(_commit(store, wanted, now, source_kind, actor) if wanted else ())
-    return [_receipt(item, _NOTHING) if item.is_ignored else next(receipts) for item in prepared]
+    return [_receipt(item, _NOTHING) if item.is_ignored else next(receipts) for item in prepared.items]
 
 
 def _sender(result: _Prepared, registry: Registry) -> Device | None:

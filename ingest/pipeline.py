@@ -33,7 +33,7 @@ from ingest.formats.table import is_workbook, read_workbook
 from ingest.formats.timestamps import parse_zone
 from ingest.large_file import Watch, import_large, is_large, look_at
 from ingest.mapping import StreamResolver
-from ingest.messages import Message, ingest_messages
+from ingest.messages import Message, PreparedMessages, commit_messages, ingest_messages, prepare_messages
 from ingest.profile import Profile, load_profile, shipped_profiles
 from ingest.report import ImportReport, MessageReceipt
 from ingest.uplinks import UplinkMemory
@@ -382,6 +382,16 @@ class Pipeline:
         return ingest_messages(
             self.registry, self.store, messages, now, source_kind=source_kind, actor=actor, uplinks=self._uplinks
         )
+
+    def prepare_messages(self, messages: Sequence[Message], now: datetime, *, source_kind: str = "mqtt") -> PreparedMessages:
+        """Parse messages, which may go on while others are committed; see `ingest.messages.prepare_messages`."""
+        return prepare_messages(self.registry, messages, now, source_kind=source_kind, uplinks=self._uplinks)
+
+    def commit_messages(
+        self, prepared: PreparedMessages, now: datetime, *, source_kind: str = "mqtt", actor: str | None = None
+    ) -> list[MessageReceipt]:
+        """Commit prepared messages; see `ingest.messages.commit_messages`."""
+        return commit_messages(self.store, prepared, now, source_kind=source_kind, actor=actor)
 
 
 def _parameters(flags: Mapping[str, str | None], resolver: StreamResolver) -> dict[str, Any]:

@@ -12,7 +12,8 @@ class IngestMetrics:
     """What a transport has seen since it started; safe to read from any thread.
 
     `messages_received` counts deliveries, redelivered ones too; `lag_s` is the age of the oldest message of the last commit, from its
-    receipt to its acknowledgement; `commit_fault` is the newest failure's code and `commit_fault_reason` its text; `observer` is called after every change.
+    receipt to its acknowledgement; `commit_fault` is the code of the newest failure, `commit_fault_reason` its text; `observer` is called
+    after every change.
     """
 
     messages_received: int = 0

@@ -1,10 +1,10 @@
 """MQTT: device messages in, acknowledged after the commit of their observations.
 
 QoS 1, a persistent session (MQTT 5 session expiry, or 3.1.1 without clean session) and manual acknowledgement: a message leaves the
-broker only when the database has it. While the database is out of reach nothing is acknowledged, and the broker keeps what is beyond
-the receive maximum. After a lost connection the broker sends again what was not acknowledged; the pipeline recognises what it
-has. Packet ids are reused by a new connection, so a message is acknowledged only on the connection that delivered it. This file
-finishes with `MqttIngest`.
+broker only when the database has it. One batch is committed while the next is parsed, always in the order of their coming. While the
+database is out of reach nothing is acknowledged, and the broker keeps what is beyond the receive maximum. After a lost connection the
+broker sends again what was not acknowledged; the pipeline recognises what it has. Packet ids are reused by a new connection, so a
+message is acknowledged only on the connection that delivered it. This file finishes with `MqttIngest`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import paho.mqtt.client as paho
@@ -29,13 +29,14 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from domain.errors import ConfigurationError, GroundWatchError, UnavailableError
-from ingest.messages import Message
+from ingest.messages import Message, PreparedMessages
 from ingest.pipeline import Pipeline
 from ingest.report import MessageReceipt
 from ingest.transports.metrics import IngestMetrics
 from ingest.transports.topics import DEVICE_TOPICS, message_of
 
 LOG = logging.getLogger(__name__)
+T = TypeVar("T")
 OBSERVATION_TOPIC = "gw/v1/stations/+/obs"
 _UNSUPPORTED_VERSION = 132
 _IDLE_S = 0.2
@@ -84,6 +85,12 @@ class _Delivery:
     connection: int
     topic: str
     received_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    batch: list[_Delivery]
+    prepared: PreparedMessages
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +153,7 @@ class MqttIngest:
         self.metrics = metrics or IngestMetrics()
         self.address = parse_broker_url(settings.url)
         self.fault: GroundWatchError | None = None
+        self._failure: BaseException | None = None
         self._queue: queue.Queue[_Delivery] = queue.Queue(settings.queue_size)
         self._connection = 0
         self._connection_lock = threading.Lock()
@@ -166,16 +174,31 @@ class MqttIngest:
         while not stop.is_set():
             client = self._client()
             self._start(client, stop)
+            ready: queue.Queue[_Ready | None] = queue.Queue(1)
+            storing = threading.Thread(target=self._store_all, args=(client, ready, stop), name="mqtt-commit", daemon=True)
+            storing.start()
             try:
-                while not stop.is_set() and self.fault is None and not self._must_fall_back(client):
-                    self._take(client, stop)
+                while not stop.is_set() and self.fault is None and self._failure is None and not self._must_fall_back(client):
+                    self._take(ready, stop)
             finally:
+                self._end(storing, ready)
                 self._stopping.set()
                 client.disconnect()
                 client.loop_stop()
                 self._stopping.clear()
+            if self._failure is not None:
+                raise self._failure
             if self.fault is not None:
                 raise self.fault
+
+    def _end(self, storing: threading.Thread, ready: queue.Queue[_Ready | None]) -> None:
+        """Let what was handed over be stored, and wait for it."""
+        while storing.is_alive():
+            try:
+                ready.put(None, timeout=_IDLE_S)
+            except queue.Full:
+                continue
+            storing.join()
 
     def _must_fall_back(self, client: paho.Client) -> bool:
         return not self._use_5 and client.protocol == MQTTProtocolVersion.MQTTv5
@@ -261,7 +284,6 @@ class MqttIngest:
     def _on_message(self, client: paho.Client, userdata: Any, incoming: paho.MQTTMessage) -> None:
         message = message_of(incoming.topic, bytes(incoming.payload), self.clock())
         delivery = _Delivery(message, incoming.mid, incoming.qos, self._connection, incoming.topic, time.monotonic())
-        self.metrics.add(messages_received=1)
         while not self._stopping.is_set():
             try:
                 self._queue.put(delivery, timeout=_IDLE_S)
@@ -269,12 +291,33 @@ class MqttIngest:
                 continue
             return
 
-    def _take(self, client: paho.Client, stop: threading.Event) -> None:
+    def _take(self, ready: queue.Queue[_Ready | None], stop: threading.Event) -> None:
+        """Parse what has come, and hand it over to be stored."""
         batch = self._drain()
         self.metrics.put(queued=self._queue.qsize())
         if not batch:
             return
-        receipts = self._commit([delivery.message for delivery in batch if delivery.message is not None], batch, stop)
+        self.metrics.add(messages_received=len(batch))
+        messages = [delivery.message for delivery in batch if delivery.message is not None]
+        prepared = self._insist(lambda: self.pipeline.prepare_messages(messages, self.clock()), len(batch), stop)
+        while prepared is not None and not stop.is_set() and self._failure is None:
+            try:
+                ready.put(_Ready(batch, prepared), timeout=_IDLE_S)
+            except queue.Full:
+                continue
+            return
+
+    def _store_all(self, client: paho.Client, ready: queue.Queue[_Ready | None], stop: threading.Event) -> None:
+        """Commit and acknowledge batch after batch, in their order, until None comes."""
+        try:
+            while (taken := ready.get()) is not None:
+                self._store(client, taken, stop)
+        except BaseException as failure:
+            self._failure = failure
+
+    def _store(self, client: paho.Client, taken: _Ready, stop: threading.Event) -> None:
+        batch = taken.batch
+        receipts = self._insist(lambda: self.pipeline.commit_messages(taken.prepared, self.clock()), len(batch), stop)
         if receipts is None:
             return
         # What came over a lost connection is committed too (the broker may have lost the session), but not acknowledged: it comes
@@ -293,28 +336,28 @@ class MqttIngest:
         except queue.Empty:
             return []
         deadline = time.monotonic() + self.settings.max_wait_s
-        while len(batch) < self.settings.max_batch:
+        # A third of what may be in flight: while one batch is committed the next is parsed, and the one after it arrives.
+        most = max(1, min(self.settings.max_batch, self.settings.receive_maximum // 3))
+        while len(batch) < most:
             try:
                 batch.append(self._queue.get(timeout=max(0.0, deadline - time.monotonic())))
             except queue.Empty:
                 break
         return batch
 
-    def _commit(
-        self, messages: Sequence[Message], batch: Sequence[_Delivery], stop: threading.Event
-    ) -> list[MessageReceipt] | None:
-        """Commit, again and again while the database is out of reach; None when stopped."""
+    def _insist(self, act: Callable[[], T], amount: int, stop: threading.Event) -> T | None:
+        """Do what needs the database, again and again while it is out of reach; None when stopped."""
         delay = _FIRST_RETRY_S
         reason: GroundWatchError
         while not stop.is_set():
             try:
-                return self.pipeline.ingest_messages(messages, self.clock())
+                return act()
             except UnavailableError as fault:
                 reason = fault
-                LOG.warning("the database takes nothing for now (%s); %d messages stay with the broker", fault, len(batch))
+                LOG.warning("the database takes nothing for now (%s); %d messages stay with the broker", fault, amount)
             except GroundWatchError as fault:
                 reason = fault
-                LOG.exception("%d messages cannot be committed; they stay with the broker", len(batch))
+                LOG.exception("%d messages cannot be committed; they stay with the broker", amount)
             self.metrics.failed(reason.code, str(reason))
             stop.wait(delay)
             delay = min(delay * 2, _LAST_RETRY_S)
