@@ -59,6 +59,9 @@ class Registry(Protocol):
     def device(self, protocol: str, identity: str) -> Device | None:
         """Return the device whose frames carry an identity, admitted or rejected, or None when nobody knows it."""
 
+    def prepare_stations(self, codes: Sequence[str]) -> None:
+        """Make ready to look up these stations and what is observed there, soon and all together."""
+
     def node_region(self) -> str | None:
         """Return the GB/T 2260 code of the node's own region, used where a station states none."""
 

@@ -148,6 +148,7 @@ def prepare_messages(
     UnavailableError
         When the register is out of reach.
     """
+    registry.prepare_stations(sorted({message.station for message in messages if message.station}))
     targets = _Targets(registry, source_kind)
     copies = uplinks or UplinkMemory()
     return PreparedMessages([_prepare(message, registry, targets, now, copies) for message in messages])

@@ -111,6 +111,22 @@ class RegisterRepository:
             generation,
         )
 
+    def prepare_stations(self, codes: Sequence[str]) -> None:
+        """Read many stations with all that was observed there in two statements, for messages that name them within seconds."""
+        generation = self._cache.generation
+        missing = set(self._cache.missing([("station", code) for code in codes], AHEAD_S))
+        if len(missing) < LEAST_TOGETHER:
+            return
+        wanted = [sorted({code.lower() for code in codes if ("station", code) in missing})]
+        stations = self._all(SQL.stations_by_codes, wanted, to_station)
+        streams = self._all(SQL.datastreams_of_stations, wanted, to_datastream)
+        self._cache.put(
+            {("station", station.code): station for station in stations}
+            | {("datastream", stream.code): stream for stream in streams}
+            | {("datastream id", stream.datastream_id): stream for stream in streams},
+            generation,
+        )
+
     def device(self, protocol: str, identity: str) -> Device | None:
         """Return the device whose frames carry an identity, admitted or rejected, or None when nobody knows it."""
         return self._cache.get(("device", protocol, identity), lambda: self._devices.device(protocol, identity))

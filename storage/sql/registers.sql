@@ -292,6 +292,19 @@ JOIN observed_property AS property ON property.id = stream.property_id
 LEFT JOIN sensor ON sensor.id = stream.sensor_id
 WHERE stream.id = ANY (%s);
 
+-- name: datastreams_of_stations
+-- What devices of these stations may speak of.
+SELECT station.code AS station, property.code AS property_code, stream.unit, stream.channel, sensor.code AS sensor, stream.name_zh,
+       stream.name_en, stream.interval_s, stream.depth_top_m, stream.depth_bottom_m, stream.aquifer, stream.datum_code,
+       stream.datum_epoch, stream.frame, stream.derived, stream.method, stream.method_version, stream.method_parameters,
+       stream.input_digest, stream.source_datastream_id, stream.confirmed, stream.disclosure, stream.lowest, stream.highest,
+       stream.attributes, stream.id AS datastream_id
+FROM datastream AS stream
+JOIN station ON station.id = stream.station_id
+JOIN observed_property AS property ON property.id = stream.property_id
+LEFT JOIN sensor ON sensor.id = stream.sensor_id
+WHERE lower(station.code) = ANY (%s) AND NOT stream.derived;
+
 -- name: stations_by_codes
 SELECT code, kind, name_zh, name_en, region_code, longitude_deg, latitude_deg, height_m, disclosure, zone_code, tags, confirmed,
        simulated, attributes, id AS station_id

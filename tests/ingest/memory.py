@@ -80,6 +80,9 @@ class MemoryRegistry:
     def datum_offsets(self) -> Sequence[DatumOffset]:
         return self.offsets
 
+    def prepare_stations(self, codes: Sequence[str]) -> None:
+        """Everything is in memory already."""
+
     def node_region(self) -> str | None:
         return self.region
 

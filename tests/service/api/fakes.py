@@ -52,6 +52,9 @@ class FakeRegisters:
     def set_node(self, node: Any) -> None:
         self.the_node = node
 
+    def prepare_stations(self, codes: Sequence[str]) -> None:
+        """Everything is in memory already."""
+
     def node_region(self) -> str | None:
         return None if self.the_node is None else self.the_node.region_code
 
