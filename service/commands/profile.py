@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from domain.errors import InputError
+from domain.errors import FormatError, InputError
 from ingest.formats.decoding import unpack
+from ingest.pipeline import detect_format
 from ingest.profile import PROFILE_FOLDER, load_profile, shipped_profiles
 from ingest.profile_guess import guess_profile
 from service.commands.output import emit, say
+
+TABLES = ("csv", "json")
+"""Formats that know nothing of their columns without a profile."""
 
 
 def guess(arguments: argparse.Namespace) -> int:
@@ -19,7 +23,9 @@ def guess(arguments: argparse.Namespace) -> int:
         raw = path.read_bytes()
     except OSError as error:
         raise InputError(f"the file cannot be read: {error.strerror}.", where=str(path), remedy="check its name") from error
-    found = guess_profile(unpack(raw, where=path.name), path.name)
+    body = unpack(raw, where=path.name)
+    _refuse_known(body, path.name)
+    found = guess_profile(body, path.name)
     if arguments.output:
         try:
             with Path(arguments.output).open("x", encoding="utf-8") as out:
@@ -35,6 +41,20 @@ def guess(arguments: argparse.Namespace) -> int:
     else:
         say(found.text.rstrip("\n"))
     return 0
+
+
+def _refuse_known(body: bytes, name: str) -> None:
+    """A file of a format of its own needs no profile: say so instead of guessing at its columns."""
+    try:
+        known, _ = detect_format(body, name)
+    except FormatError:
+        return
+    if known.name not in TABLES:
+        raise InputError(
+            f"the file is of the format {known.name}, which needs no profile of yours.",
+            where=name,
+            remedy=f"import it: groundwatch import {name} --format {known.name}",
+        )
 
 
 def shipped(arguments: argparse.Namespace) -> int:
