@@ -48,6 +48,8 @@ class HabitSettings:
         Blocks that must be known before anything is judged.
     per_day : int
         Samples a day where no day is known.
+    clearance : float
+        Share of the floor that must lie between a limit and an alarm: rounding alone lifts the largest step from seven last digits to eight.
     """
 
     reach: float = 5.0
@@ -59,6 +61,7 @@ class HabitSettings:
     remembered_blocks: int = 28
     least_blocks: int = 6
     per_day: int = 96
+    clearance: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -234,12 +237,13 @@ def departures(
     found = []
     least = 1e-9 * np.maximum.accumulate(np.abs(values - values[0])) if values.size else values
     least = least if floor is None else np.maximum(least, floor)
+    digits = 0.0 if floor is None else chosen.clearance * floor
     for channel, span, statistic in [*_channels(values, day), *beside]:
         # Short blocks learn soon, whole days know the hours apart: whichever limit is the nearer one tells more.
         patient = channel == "level" and span > 1
         reach, tail = (chosen.reach, chosen.tail) if patient else (chosen.point_reach, chosen.point_tail)
         limits = [habit_limits(statistic, block, reach, tail, chosen) for block in (max(8, min(day // 3, 48)), day)]
-        limit = np.maximum(np.minimum(*limits), least)
+        limit = np.maximum(np.minimum(*limits) + digits, least)
         over = np.flatnonzero(statistic > limit)
         for group in np.split(over, np.flatnonzero(np.diff(over) > day // 2) + 1):
             if group.size:

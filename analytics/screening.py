@@ -22,7 +22,7 @@ from domain.finding import Finding, FindingKind, Outcome
 from domain.model import StationEvent, ValueKind
 
 NAME, VERSION = "anomaly", "3"
-CALM = HabitSettings(reach=8.0, tail=1.5, least_blocks=14)
+CALM = HabitSettings(reach=10.0, tail=1.8, point_tail=2.0, least_blocks=21, clearance=0.5)
 """For what is stored and shown to supervisors: calmer than `detect`, which an analyst asks for one file. A hundred datastreams that each
 told one untrue shift a season would teach people to look away."""
 TOLD_WITHIN = np.timedelta64(3, "D")
