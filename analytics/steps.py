@@ -28,8 +28,8 @@ from analytics.noise_search import estimate_noise
 from analytics.sampling import Floats
 from analytics.trajectory import TrajectoryModel
 
-STEP_LIMIT = 22.0
-"""Smallest chi-square (1 degree of freedom) of an unlogged step; 4.7 sigma, chosen on simulated offsets (docs/methods/steps.md)."""
+STEP_LIMIT = 30.0
+"""Smallest chi-square (1 degree of freedom) of an unlogged step; 5.5 sigma, fixed for all series (docs/methods/steps.md)."""
 
 MOST_REDATINGS = 3
 REDATE_WITHIN = 60
