@@ -1,8 +1,8 @@
 """Clocks of devices: ahead of ours, off by a whole time zone, drifting.
 
 What a device says is compared with when it was received. A device that sends at once has a small, steady delay; one that sends what it
-had buffered has delays that grow with age. A delay that equals a zone's offset and stays the same from sample to sample is a zone taken
-for another. This file finishes with `clock_offset`.
+had buffered has delays that grow with age. A delay that equals a zone's offset and stays the same from receipt to receipt is a zone
+taken for another. This file finishes with `clock_offset`.
 
 References: RFC 5905 (offset and delay); domain notes of GroundWatch (UTC and +08:00 taken for each other).
 """
@@ -38,7 +38,8 @@ def shifted_by_zone(
     tolerance_s : float
         How near to the offset a delay must be.
     run : int
-        Fewest samples in a row, received one after the other: a buffer that is sent at once passes through every delay once.
+        Fewest receipts one after the other. Only the newest sample of a receipt tells of the clock, the others waited for it; and the
+        receipts must take their time as the samples did: a buffer that is sent at once passes through every delay.
 
     Examples
     --------
@@ -47,18 +48,17 @@ def shifted_by_zone(
     >>> shifted_by_zone(np.where(np.arange(6) > 2, sent + 28800, sent), sent + 30).tolist()
     [False, False, False, True, True, True]
     """
-    delay = received_s - seconds
-    suspect = np.abs(np.abs(delay) - offset_s) <= tolerance_s
     found = np.zeros(seconds.size, dtype=np.bool_)
+    if not (np.abs(np.abs(received_s - seconds) - offset_s) <= tolerance_s).any():
+        return found  # as nearly always
+    receipts, last = np.unique(received_s[::-1], return_index=True)
+    made = seconds[::-1][last]
+    delay = receipts - made
     for sign in (1.0, -1.0):
-        rows = np.flatnonzero(suspect & (np.sign(delay) == sign))
-        if rows.size < run:
-            continue
-        # A buffer sent at once gives equal times of receipt; a wrong zone gives a receipt a sample.
-        apart = (np.diff(rows) > 1) | (np.diff(received_s[rows]) <= 0.0)
-        for group in np.split(rows, np.flatnonzero(apart) + 1):
-            if group.size >= run:
-                found[group] = True
+        rows = np.flatnonzero(np.abs(sign * delay - offset_s) <= tolerance_s)
+        for group in np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1):
+            if group.size >= run and np.ptp(receipts[group]) >= 0.5 * np.ptp(made[group]):
+                found |= np.isin(received_s, receipts[group])
     return found
 
 
@@ -78,7 +78,7 @@ def clock_offset(seconds: Floats, received_s: Floats, *, most_delay_s: float = 6
     ----------
     seconds, received_s : ndarray, shape (n,)
         Device time and time of receipt. Only the newest sample of each receipt counts, and none older than `most_delay_s`: the rest
-        was buffered and says nothing of the clock.
+        was buffered and says nothing of the clock, unless it is late by just the zone's offset from receipt to receipt.
     most_delay_s : float
     least : int
         Fewest such samples.
@@ -92,8 +92,9 @@ def clock_offset(seconds: Floats, received_s: Floats, *, most_delay_s: float = 6
     order = np.argsort(seconds, kind="stable")
     device, receipt = seconds[order], received_s[order]
     newest = np.concatenate((np.diff(receipt) > 0.0, [True])) if device.size else np.zeros(0, dtype=np.bool_)
-    rows = np.flatnonzero(newest & (np.abs(receipt - device) <= most_delay_s))
-    if rows.size < least:
+    shifted = shifted_by_zone(device, receipt)
+    rows = np.flatnonzero(newest & ((np.abs(receipt - device) <= most_delay_s) | shifted))
+    if rows.size < (3 if shifted.any() else least):
         return ClockOffset(None, None, int(rows.size))
     difference = device[rows] - receipt[rows]
     tail = max(least, rows.size // 4)

@@ -23,7 +23,12 @@ Refused = list[tuple[int, str, str]]
 
 
 def storable(
-    payload: ParsedPayload, resolver: StreamResolver, row_bytes: Callable[[int], bytes], now: datetime
+    payload: ParsedPayload,
+    resolver: StreamResolver,
+    row_bytes: Callable[[int], bytes],
+    now: datetime,
+    *,
+    since: datetime | None = None,
 ) -> tuple[Columns, list[Rejected], list[str]]:
     """Return what can be stored under its datastreams' ids and in their units, what cannot, and the stations that came.
 
@@ -37,6 +42,8 @@ def storable(
         Returns the bytes of a line, for quarantine.
     now
         When the payload was received.
+    since
+        Before this no device wrote the format; None = it is of persons too, or as old as anybody likes.
     """
     rows = payload.columns
     counts = np.bincount(rows.stream, minlength=len(payload.streams))
@@ -46,7 +53,7 @@ def storable(
         rows = _without_refused(rows, found, refused)
     rows = _converted(rows, found, refused)
     rows, spans = _spans(rows, found)
-    rows = _sound(rows, spans, now, refused)
+    rows = _sound(rows, spans, now, since, refused)
     rejected = [*payload.rejected, *(Rejected(line, code, reason, row_bytes(line)) for line, code, reason in refused)]
     rejected.sort(key=lambda item: item.line)
     stations = [target.datastream.station for target in found if isinstance(target, Target)]
@@ -106,7 +113,7 @@ def _spans(rows: Columns, found: Found) -> tuple[Columns, npt.NDArray[np.float64
     return replace(rows, stream=ids[rows.stream]), spans
 
 
-def _sound(rows: Columns, spans: npt.NDArray[np.float64], now: datetime, refused: Refused) -> Columns:
+def _sound(rows: Columns, spans: npt.NDArray[np.float64], now: datetime, since: datetime | None, refused: Refused) -> Columns:
     """Leave out what is impossible and flag what is not plausible."""
     infinite = np.isinf(rows.result)
     ahead = impossible_time(rows.time, now)
@@ -121,8 +128,8 @@ def _sound(rows: Columns, spans: npt.NDArray[np.float64], now: datetime, refused
         refused += [(line, code, reason) for line in rows.line[mask].tolist()]
     bad = infinite | ahead | empty_extent | bad_sigma
     if not bad.any():
-        return flagged_rows(rows, spans, now)
-    return flagged_rows(rows.take(~bad), spans if spans.shape[1] == 1 else spans[:, ~bad], now)
+        return flagged_rows(rows, spans, now, since=since)
+    return flagged_rows(rows.take(~bad), spans if spans.shape[1] == 1 else spans[:, ~bad], now, since=since)
 
 
 def without_offset(rows: Columns, target: Target) -> tuple[Columns, Refused]:

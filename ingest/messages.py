@@ -35,7 +35,7 @@ from ingest.formats import MESSAGE_FORMATS, ImportContext, MessageContext
 from ingest.formats.json_runs import Run
 from ingest.formats.native_json import Element, Elements, elements_of
 from ingest.mapping import Refusal, StreamResolver, Target
-from ingest.quality import CLOCK_LIMIT, flagged_rows
+from ingest.quality import CLOCK_LIMIT, CLOCK_PAST, flagged_rows
 from ingest.report import MessageReceipt
 from ingest.uplinks import UplinkMemory
 
@@ -366,7 +366,7 @@ def _columns(pairs: list[tuple[Target, Element]], runs: list[tuple[Target, Run]]
     bounds = [target.bounds.as_row() for target, _ in pairs] + [target.bounds.as_row() for target, _ in runs]
     repeats = [1] * len(pairs) + [len(run) for _, run in runs]
     spans = np.repeat(np.array(bounds, dtype=np.float64).reshape(-1, 4), repeats, axis=0).T
-    return flagged_rows(rows, spans, now)
+    return flagged_rows(rows, spans, now, since=now - CLOCK_PAST)
 
 
 def _of_elements(pairs: list[tuple[Target, Element]]) -> Columns:

@@ -292,7 +292,7 @@ class Pipeline:
         rows = _RowBytes(body, filename)
         kept: RawPayload | None = None
         for payload in entry.parts(body, chosen, context):
-            built, rejected = self._map(payload, resolver, rows, progress, now)
+            built, rejected = self._map(payload, resolver, rows, progress, now, entry.since)
             progress.rejects.extend(rejected)
             if dry_run:
                 progress.counts += CommitCounts(len(built), 0, 0, len(rejected), None, None)
@@ -322,10 +322,16 @@ class Pipeline:
         return RawPayload(filename, digest, len(raw), now, location=self.raw_files.keep(raw, digest))
 
     def _map(
-        self, payload: ParsedPayload, resolver: StreamResolver, rows: _RowBytes, progress: _Progress, now: datetime
+        self,
+        payload: ParsedPayload,
+        resolver: StreamResolver,
+        rows: _RowBytes,
+        progress: _Progress,
+        now: datetime,
+        since: datetime | None,
     ) -> tuple[Columns, list[Rejected]]:
         """Return what can be stored, in the datastreams' units, and what cannot."""
-        built, rejected, stations = storable(payload, resolver, rows.line, now)
+        built, rejected, stations = storable(payload, resolver, rows.line, now, since=since)
         progress.stations.update(dict.fromkeys(stations))
         for key, value in payload.notes.items():
             _add_note(progress.notes, key, value)

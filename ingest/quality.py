@@ -20,6 +20,9 @@ CLOCK_TOLERANCE = timedelta(minutes=10)
 """How far a device's clock may run ahead of ours before the observation is suspect."""
 CLOCK_LIMIT = timedelta(days=1)
 """Beyond this the time is impossible and the observation goes to quarantine: stored, it would hide a silent station."""
+CLOCK_PAST = timedelta(days=3653)
+"""No device buffers for ten years: what a message says to be older comes from a clock that began anew at 1970, 1980, 1990 or 2000,
+or whose week of GPS rolled over (1,024 weeks)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +43,7 @@ def impossible_time(time: npt.NDArray[np.datetime64], now: datetime) -> npt.NDAr
     return np.asarray(time > _utc(now + CLOCK_LIMIT))
 
 
-def flagged(rows: Columns, bounds: Bounds, now: datetime) -> Columns:
-    """Return the rows of one datastream with range and clock flags set; see `flagged_rows`."""
-    return flagged_rows(rows, np.array(bounds.as_row()).reshape(4, 1), now)
-
-
-def flagged_rows(rows: Columns, spans: npt.NDArray[np.float64], now: datetime) -> Columns:
+def flagged_rows(rows: Columns, spans: npt.NDArray[np.float64], now: datetime, *, since: datetime | None = None) -> Columns:
     """Return rows with range and clock flags set; a flag is only ever made worse.
 
     Parameters
@@ -56,11 +54,15 @@ def flagged_rows(rows: Columns, spans: npt.NDArray[np.float64], now: datetime) -
         Fail low and high, suspect low and high of each row, inclusive; NaN = no bound. A bound of 0 is a bound.
     now
         When the observations were received.
+    since
+        Earlier than this no device can have observed; None = any time may be right.
     """
     with np.errstate(invalid="ignore"):
         fail = (rows.result < spans[0]) | (rows.result > spans[1])
         suspect = ((rows.result < spans[2]) | (rows.result > spans[3])) & ~fail
     clock = np.asarray(rows.time > _utc(now + CLOCK_TOLERANCE))
+    if since is not None:
+        clock |= rows.time < _utc(since)
     if not (fail.any() or suspect.any() or clock.any()):
         return rows
     quality = rows.quality.copy()

@@ -6,6 +6,7 @@ This file finishes with `MESSAGE_FORMATS`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from ingest.formats import (
     chirpstack,
@@ -31,7 +32,7 @@ from ingest.formats.message import MessageContext, MessageFormat
 
 FORMATS: Mapping[str, Format] = {
     "levelling": Format("levelling", levelling.sniff, levelling.parse, default_profile="levelling"),
-    "toa5": Format("toa5", toa5.sniff, toa5.parse),
+    "toa5": Format("toa5", toa5.sniff, toa5.parse, since=datetime(1995, 1, 1, tzinfo=UTC)),
     "tenv3": Format("tenv3", tenv3.sniff, tenv3.parse),
     "neu": Format("neu", neu.sniff, neu.parse),
     "pos": Format("pos", pos.sniff, pos.parse),
@@ -42,10 +43,12 @@ FORMATS: Mapping[str, Format] = {
     "waterml": Format("waterml", waterml.sniff, waterml.parse, default_profile="usgs_waterml"),
     "sensorthings": Format("sensorthings", sensorthings.sniff, sensorthings.parse),
     "native_json": Format("native_json", native_json.sniff, native_json.parse, unit_is_the_datastreams=True),
-    "chirpstack": Format("chirpstack", chirpstack.sniff, chirpstack.parse, unit_is_the_datastreams=True),
+    "chirpstack": Format(
+        "chirpstack", chirpstack.sniff, chirpstack.parse, unit_is_the_datastreams=True, since=datetime(2015, 1, 1, tzinfo=UTC)
+    ),
     "senml": Format("senml", senml.sniff, senml.parse, unit_is_the_datastreams=True),
-    "sl651": Format("sl651", sl651.sniff, sl651.parse, unit_is_the_datastreams=True),
-    "hj212": Format("hj212", hj212.sniff, hj212.parse, unit_is_the_datastreams=True),
+    "sl651": Format("sl651", sl651.sniff, sl651.parse, unit_is_the_datastreams=True, since=datetime(2010, 1, 1, tzinfo=UTC)),
+    "hj212": Format("hj212", hj212.sniff, hj212.parse, unit_is_the_datastreams=True, since=datetime(2005, 1, 1, tzinfo=UTC)),
 }
 
 MESSAGE_FORMATS: Mapping[str, MessageFormat] = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from domain.errors import FormatError
 from domain.observation import ParsedPayload
@@ -63,6 +64,8 @@ class Format:
         Name of the shipped profile used where none is given.
     unit_is_the_datastreams
         True where values without unit are by definition in the datastream's own (native JSON of our devices).
+    since
+        Before this nobody's device wrote the format: an earlier time comes from a clock that began anew. None = archives may be older.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Format:
     default_profile: str | None = None
     unit_is_the_datastreams: bool = False
     stream: Callable[[ByteSource, str, Profile | None, ImportContext], Iterator[ParsedPayload]] | None = None
+    since: datetime | None = None
 
     def parts(self, raw: bytes, profile: Profile | None, context: ImportContext) -> Iterator[ParsedPayload]:
         """Yield the payload, in one part or in several."""

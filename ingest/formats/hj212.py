@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from domain.errors import FormatError
@@ -130,9 +130,11 @@ class _Message:
     def _moment(self, text: str) -> int | None:
         if len(text) != _TIME_DIGITS or not (text.isascii() and text.isdigit()):
             return None
+        is_24 = text.endswith("240000")  # midnight as the end of a day
         try:
-            return microseconds(datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=self.reader.zone))
-        except ValueError:
+            moment = datetime.strptime(f"{text[:8]}000000" if is_24 else text, "%Y%m%d%H%M%S").replace(tzinfo=self.reader.zone)
+            return microseconds(moment + timedelta(days=is_24))
+        except (ValueError, OverflowError):
             return None
 
     def _group(self, group: Mapping[str, str], command: Mapping[str, Any], at_us: int, end_us: int) -> None:

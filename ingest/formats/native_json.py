@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -212,8 +213,8 @@ def epoch_us(value: object) -> int | None:
     if isinstance(value, str):
         text = value[:-1] + "+00:00" if value.endswith(("Z", "z")) else value
         extra = 0
-        if "T24:00" in text:
-            text, extra = text.replace("T24:00", "T00:00", 1), 86_400_000_000
+        if "T24:" in text:
+            text, extra = _MIDNIGHT_24.sub("T00:00", text, count=1), 86_400_000_000
         try:
             moment = datetime.fromisoformat(text)
             offset = moment.utcoffset()
@@ -227,6 +228,7 @@ def epoch_us(value: object) -> int | None:
     return None
 
 
+_MIDNIGHT_24 = re.compile(r"T24:00(?=(?::00(?:\.0+)?)?[+-])")
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00")
 
 

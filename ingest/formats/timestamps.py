@@ -29,7 +29,7 @@ _ISO_SHAPE = r"\d{4}-?\d{2}-?\d{2}(?:[T ]\d{1,2}.*)?"
 _HAS_OFFSET = r".*\d:?\d{2}(?:[.,]\d+)?\s*(?:[Zz]|[+-]\d{2}(?::?\d{2})?)"
 _ISO_CELL = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?"
 _PLAIN_COLUMN = re.compile(f"{_ISO_CELL}(?:\n{_ISO_CELL})*", re.ASCII)
-_MIDNIGHT_24 = re.compile(r"(?<=[T ])24:00(?P<seconds>:00(?:\.0+)?)?")
+_MIDNIGHT_24 = re.compile(r"(?<=[T ])24:00(?P<seconds>:00(?:\.0+)?)?(?![\d:.,])")
 _EPOCH_UNITS = {"epoch_s": "s", "epoch_ms": "ms", "epoch_us": "us"}
 
 

@@ -67,10 +67,11 @@ class StationHealth:
     datastreams: tuple[DatastreamHealth, ...]
 
 
-def datastream_health(row: HealthRow, start: datetime, now: datetime) -> DatastreamHealth:
+def datastream_health(row: HealthRow, start: datetime, now: datetime, ahead: timedelta = timedelta(0)) -> DatastreamHealth:
     """Hold what came of one datastream against what its interval promises.
 
     The promise begins with the window or with the record, whichever is later; half an interval of grace is given to the newest.
+    `ahead` is how far the device's clock is wrong: what is sent with a wrong clock is not silence.
     """
     expected = percent = None
     silent: bool | None = None
@@ -79,7 +80,7 @@ def datastream_health(row: HealthRow, start: datetime, now: datetime) -> Datastr
         expected = max((now - since).total_seconds() / row.interval_s - 0.5, 0.0)
         percent = min(100.0, 100.0 * row.n / expected) if expected >= 1.0 else None
         grace = timedelta(seconds=max(MISSED_INTERVALS * row.interval_s, LEAST_GRACE_S))
-        silent = row.last_time is None or row.last_time + grace < now
+        silent = row.last_time is None or row.last_time - ahead + grace < now
     return DatastreamHealth(row.datastream, row.last_time, row.last_received_at, expected, row.n, row.n_good, percent, silent)
 
 
@@ -93,7 +94,8 @@ def summarise(
     reasons: Mapping[str, int] | None = None,
 ) -> StationHealth:
     """Return one station's health from the rows of its datastreams."""
-    streams = tuple(datastream_health(row, start, now) for row in rows)
+    ahead = timedelta(seconds=clock.offset_s or 0.0) if clock is not None and _is_wrong(clock) else timedelta(0)
+    streams = tuple(datastream_health(row, start, now, ahead) for row in rows)
     promised = [item for item in streams if item.expected is not None and item.expected >= 1.0]
     total = sum(item.expected or 0.0 for item in promised)
     complete = 100.0 * sum(min(item.received, item.expected or 0.0) for item in promised) / total if total else None
@@ -117,15 +119,18 @@ def summarise(
     )
 
 
+def _is_wrong(clock: ClockOffset) -> bool:
+    return clock.offset_s is not None and abs(clock.offset_s) > CLOCK_LIMIT_S
+
+
 def _state(
     streams: Sequence[DatastreamHealth], complete: float | None, usable: float | None, clock: ClockOffset | None
 ) -> HealthState:
     told = [item.silent for item in streams if item.silent is not None]
     if told and all(told):
         return HealthState.SILENT
-    wrong_clock = clock is not None and clock.offset_s is not None and abs(clock.offset_s) > CLOCK_LIMIT_S
     low = [value for value in (complete, usable) if value is not None and value < INCOMPLETE_PERCENT]
-    if any(told) or low or wrong_clock:
+    if any(told) or low or (clock is not None and _is_wrong(clock)):
         return HealthState.DOUBTFUL
     return HealthState.OK if told else HealthState.CANNOT_TELL
 

@@ -145,9 +145,10 @@ WHERE NOT stream.derived AND (%(stations)s::text[] IS NULL OR station.code = ANY
 ORDER BY station.code, stream.code;
 
 -- name: receipts
--- When the newest observations were made and when they were received: by device or by message, not by file.
+-- When the newest observations were made and when they were received: by device or by message, not by file. What was judged or
+-- overridden since (and so is of that batch) keeps its time of receipt; of a file that is one for all, which says nothing.
 SELECT observation.phenomenon_time, observation.received_at
 FROM observation JOIN ingest_batch AS batch ON batch.id = observation.batch_id
 WHERE datastream_id = ANY (%(ids)s) AND phenomenon_time >= %(start)s AND phenomenon_time < %(now)s::timestamptz + interval '1 day'
-  AND batch.source_kind IN ('mqtt', 'http', 'tcp')
+  AND batch.source_kind IN ('mqtt', 'http', 'tcp', 'quality', 'override')
 ORDER BY phenomenon_time DESC LIMIT %(limit)s;

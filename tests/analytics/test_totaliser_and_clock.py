@@ -70,7 +70,19 @@ def test_a_zone_taken_for_another_is_a_steady_delay_and_a_buffer_is_not() -> Non
     assert np.flatnonzero(shifted_by_zone(wrong, sent + 20.0)).tolist() == list(range(10, 20))
     assert shifted_by_zone(sent - 8 * HOUR_S, sent + 20.0).all()
     assert not shifted_by_zone(sent, np.full(48, sent[-1] + 5.0)).any(), "a day's buffer sent at once"
+    minutes = np.arange(24 * 60) * 60.0
+    assert not shifted_by_zone(minutes, minutes[-1] + minutes / 1000.0).any(), "a day's buffer sent one by one within minutes"
     assert ahead_of_receipt(np.array([0.0, 1000.0]), np.array([0.0, 0.0])).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("a_receipt", [1, 12, 24])
+def test_a_zone_taken_for_another_is_told_of_whole_messages(a_receipt: int) -> None:
+    made = np.arange(10 * a_receipt) * 300.0
+    received = np.repeat(made[a_receipt - 1 :: a_receipt], a_receipt) + 15.0
+    assert shifted_by_zone(made - 8 * HOUR_S, received).all()
+    assert not shifted_by_zone(made, received).any()
+    assert not shifted_by_zone(made - 7 * HOUR_S, received).any()
+    assert clock_offset(made - 8 * HOUR_S, received).offset_s == pytest.approx(-8 * HOUR_S - 15.0)
 
 
 def test_a_clock_that_drifts_is_measured_and_a_backlog_is_not_taken_for_it() -> None:
