@@ -2,71 +2,27 @@
 
 Foreign messages are parsed with no DTD, no entity and no network: a document that declares one is refused before anything is expanded.
 References: OASIS CAP 1.2 (namespace `urn:oasis:names:tc:emergency:cap:1.2`); GB/T 35965.1-2018 for the identifier. This file finishes
-with `problems`.
+with `parse`; `cap_problems` has the rules.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from lxml import etree
 
+from alerts.cap_problems import NAMESPACE, problems
 from domain.alert import Level, MessageStatus, MessageType, severity_of
 from domain.errors import FormatError, InputError
 
-NAMESPACE = "urn:oasis:names:tc:emergency:cap:1.2"
 BEIJING = ZoneInfo("Asia/Shanghai")
-TIME = re.compile(r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}[-+]\d{2}:\d{2}$")
 IDENTIFIER = re.compile(r"^[0-9]{6}[0-9A-Z]{8}_[0-9]{14}_[0-9]$")
 MAX_BYTES = 2_000_000
 _Q = f"{{{NAMESPACE}}}"
-
-ALERT_ORDER = (
-    "identifier", "sender", "sent", "status", "msgType", "source", "scope", "restriction", "addresses", "code", "note", "references",
-    "incidents", "info",
-)  # fmt: skip
-INFO_ORDER = (
-    "language", "category", "event", "responseType", "urgency", "severity", "certainty", "audience", "eventCode", "effective", "onset",
-    "expires", "senderName", "headline", "description", "instruction", "web", "contact", "parameter", "resource", "area",
-)  # fmt: skip
-AREA_ORDER = ("areaDesc", "polygon", "circle", "geocode", "altitude", "ceiling")
-RESOURCE_ORDER = ("resourceDesc", "mimeType", "size", "uri", "derefUri", "digest")
-PAIR_ORDER = ("valueName", "value")
-REPEATED = {
-    "code",
-    "info",
-    "category",
-    "responseType",
-    "eventCode",
-    "parameter",
-    "resource",
-    "area",
-    "polygon",
-    "circle",
-    "geocode",
-}
-REQUIRED = {
-    "alert": ("identifier", "sender", "sent", "status", "msgType", "scope"),
-    "info": ("category", "event", "urgency", "severity", "certainty"),
-    "area": ("areaDesc",),
-    "resource": ("resourceDesc", "mimeType"),
-    "pair": PAIR_ORDER,
-}
-WORDS = {
-    "status": {"Actual", "Exercise", "System", "Test", "Draft"},
-    "msgType": {"Alert", "Update", "Cancel", "Ack", "Error"},
-    "scope": {"Public", "Restricted", "Private"},
-    "category": {"Geo", "Met", "Safety", "Security", "Rescue", "Fire", "Health", "Env", "Transport", "Infra", "CBRNE", "Other"},
-    "responseType": {"Shelter", "Evacuate", "Prepare", "Execute", "Avoid", "Monitor", "Assess", "AllClear", "None"},
-    "urgency": {"Immediate", "Expected", "Future", "Past", "Unknown"},
-    "severity": {"Extreme", "Severe", "Moderate", "Minor", "Unknown"},
-    "certainty": {"Observed", "Likely", "Possible", "Unlikely", "Unknown"},
-}
-TIMES = {"sent", "effective", "onset", "expires"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +190,10 @@ def parse(raw: bytes) -> etree._Element:
         raise FormatError(f"the message has {len(raw)} bytes.", remedy=f"send at most {MAX_BYTES}")
     if b"<!DOCTYPE" in raw or b"<!ENTITY" in raw or raw[:2] in {b"\xff\xfe", b"\xfe\xff"}:
         raise FormatError("the message declares a document type or an entity.", remedy="send CAP as plain UTF-8 XML without DTD")
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise FormatError("the message is not UTF-8.", remedy="send CAP as plain UTF-8 XML") from error
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False, huge_tree=False)
     try:
         root = etree.fromstring(raw, parser)
@@ -245,106 +205,3 @@ def parse(raw: bytes) -> etree._Element:
     if found:
         raise FormatError(f"the message is no valid CAP 1.2: {'; '.join(found[:5])}", remedy="correct it and send it again")
     return root
-
-
-def problems(root: etree._Element) -> list[str]:
-    """Return every rule of CAP 1.2 that a message breaks: elements, order, words, times, geometry, references.
-
-    Beyond the schema: an Update or Cancel must name what it follows, Restricted needs a restriction, Private needs addresses.
-    """
-    if root.tag != f"{_Q}alert":
-        return [f"the root is {root.tag}, not a CAP 1.2 alert"]
-    found = list(_check(root, ALERT_ORDER, REQUIRED["alert"], "alert"))
-    if not found:
-        found += _check_header(root)
-    for info in root.iterfind(f"{_Q}info"):
-        found += _check(info, INFO_ORDER, REQUIRED["info"], "info")
-        for name in ("eventCode", "parameter"):
-            for pair in info.iterfind(f"{_Q}{name}"):
-                found += _check(pair, PAIR_ORDER, REQUIRED["pair"], name)
-        for resource in info.iterfind(f"{_Q}resource"):
-            found += _check(resource, RESOURCE_ORDER, REQUIRED["resource"], "resource")
-        for area in info.iterfind(f"{_Q}area"):
-            found += _check_area(area)
-    return found
-
-
-def _check(parent: etree._Element, order: Sequence[str], required: Sequence[str], where: str) -> Iterator[str]:
-    children = [child for child in parent if isinstance(child.tag, str) and child.tag.startswith(_Q)]
-    names = [str(child.tag).removeprefix(_Q) for child in children]
-    for name in required:
-        if name not in names:
-            yield f"{where}: {name} is missing"
-    unknown = [name for name in names if name not in order]
-    if unknown:
-        yield f"{where}: {unknown[0]} does not belong here"
-        return
-    places = [order.index(name) for name in names]
-    if places != sorted(places):
-        yield f"{where}: the elements are out of order"
-    for name in set(names):
-        if names.count(name) > 1 and name not in REPEATED:
-            yield f"{where}: {name} is given {names.count(name)} times"
-    for child, name in zip(children, names, strict=True):
-        text = (child.text or "").strip()
-        if name in WORDS and text not in WORDS[name]:
-            yield f"{where}: {name} is {text!r}"
-        if name in TIMES and not _is_time(text):
-            yield f"{where}: {name} is {text!r}, not a time with a numeric offset"
-
-
-def _is_time(text: str) -> bool:
-    if not TIME.match(text):
-        return False
-    try:
-        datetime.fromisoformat(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _text(root: etree._Element, name: str) -> str:
-    return (root.findtext(f"{_Q}{name}") or "").strip()
-
-
-def _check_header(root: etree._Element) -> Iterator[str]:
-    for name in ("identifier", "sender"):
-        if not _text(root, name) or re.search(r"[\s,<&]", _text(root, name)):
-            yield f"alert: {name} is {_text(root, name)!r}; it must not be empty or hold spaces, commas, < or &"
-    scope, kind, references = _text(root, "scope"), _text(root, "msgType"), _text(root, "references")
-    if scope == "Restricted" and not _text(root, "restriction"):
-        yield "alert: scope Restricted needs a restriction"
-    if scope == "Private" and not _text(root, "addresses"):
-        yield "alert: scope Private needs addresses"
-    if kind in {"Update", "Cancel", "Ack", "Error"} and not references:
-        yield f"alert: {kind} needs references"
-    for entry in references.split():
-        parts = entry.split(",")
-        if len(parts) != 3 or not all(parts) or not _is_time(parts[2]):
-            yield f"alert: the reference {entry!r} is not sender,identifier,sent"
-
-
-def _check_area(area: etree._Element) -> Iterator[str]:
-    yield from _check(area, AREA_ORDER, REQUIRED["area"], "area")
-    for geocode in area.iterfind(f"{_Q}geocode"):
-        yield from _check(geocode, PAIR_ORDER, REQUIRED["pair"], "geocode")
-    for polygon in area.iterfind(f"{_Q}polygon"):
-        points = (polygon.text or "").split()
-        if len(points) < 4 or points[0] != points[-1] or not all(_is_point(point) for point in points):
-            yield "area: a polygon needs four points or more, lat,lon, the last equal to the first"
-    for circle in area.iterfind(f"{_Q}circle"):
-        parts = (circle.text or "").split()
-        if len(parts) != 2 or not _is_point(parts[0]) or not _is_number(parts[1], 0.0, 20_100.0):
-            yield "area: a circle is lat,lon radius"
-
-
-def _is_point(text: str) -> bool:
-    latitude, comma, longitude = text.partition(",")
-    return bool(comma) and _is_number(latitude, -90.0, 90.0) and _is_number(longitude, -180.0, 180.0)
-
-
-def _is_number(text: str, lowest: float, highest: float) -> bool:
-    try:
-        return lowest <= float(text) <= highest
-    except ValueError:
-        return False

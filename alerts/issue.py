@@ -17,6 +17,7 @@ from domain.errors import ConfigurationError
 from domain.model import Datastream, Disclosure, Station
 
 LIFETIME = timedelta(days=90)
+RESTRICTION = "长三角地面沉降联防联控成员单位 / members of the joint control network"
 RADIUS_KM = 1.0
 ROUNDED_RADIUS_KM = 2.0
 _AUTHORITY = re.compile(r"^[0-9]{6}[0-9A-Z]{8}$")
@@ -77,7 +78,7 @@ def cap_message(
         When the message would break CAP 1.2.
     """
     alert = subject.alert
-    sent = now.replace(microsecond=0)
+    sent = max([now.replace(microsecond=0), *(item.sent for item in earlier)])  # a clock that was set back orders nothing anew
     references = tuple(reference(item.sender, item.identifier, item.sent) for item in earlier)
     simulated = is_simulated(issuer, subject)
     words = _words(issuer, subject)
@@ -88,7 +89,7 @@ def cap_message(
         status=status_outside(alert, simulated=simulated),
         message_type=kind,
         infos=(_info(issuer, subject, words, "zh-CN", sent), _info(issuer, subject, words, "en", sent)),
-        restriction="长三角地面沉降联防联控成员单位 / members of the joint control network",
+        restriction=RESTRICTION,
         references=references,
         note="模拟数据 simulated data" if simulated else None,
     )
@@ -142,7 +143,7 @@ def _info(issuer: Issuer, subject: Subject, words: Description, language: str, s
         response_types=("AllClear",) if over else ("Monitor", "Assess"),
         categories=("Infra",) if subject.rule.kind == "silence" else ("Geo",),
         onset=alert.onset,
-        expires=sent + LIFETIME,
+        expires=max(sent, alert.onset) + LIFETIME,
         parameters=_parameters(alert),
     )
 

@@ -1,6 +1,6 @@
 """Words of alerting: Alertmanager's for the machinery, CAP's for the message, the four colours for people.
 
-References: OASIS CAP 1.2; GB/T 35965.1-2018; 突发事件应对法 (four levels 红橙黄蓝). This file finishes with `severity_of`.
+References: OASIS CAP 1.2; GB/T 35965.1-2018; 突发事件应对法 (four levels 红橙黄蓝). This file finishes with `level_of_severity`.
 """
 
 from __future__ import annotations
@@ -68,6 +68,8 @@ class MessageType(StrEnum):
     ALERT = "Alert"
     UPDATE = "Update"
     CANCEL = "Cancel"
+    ACK = "Ack"
+    ERROR = "Error"
 
 
 class MessageStatus(StrEnum):
@@ -101,3 +103,8 @@ _SEVERITY = {Level.BLUE: "Minor", Level.YELLOW: "Moderate", Level.ORANGE: "Sever
 def severity_of(level: Level) -> str:
     """Return CAP's severity for a colour (red Extreme, orange Severe, yellow Moderate, blue Minor)."""
     return _SEVERITY.get(level, "Unknown")
+
+
+def level_of_severity(severity: str) -> Level:
+    """Return the colour of CAP's severity, NONE for Unknown: the inverse of `severity_of`."""
+    return next((level for level, word in _SEVERITY.items() if word == severity), Level.NONE)

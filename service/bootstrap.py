@@ -6,7 +6,7 @@ file finishes with `Container`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from types import TracebackType
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from storage.cases import CaseRepository
     from storage.database import Database
     from storage.devices import DeviceRepository
+    from storage.foreign import ForeignRepository
     from storage.insar import InsarRepository
     from storage.leader import Leadership
     from storage.observations import ObservationRepository
@@ -138,6 +139,14 @@ class Container:
         from storage.cases import CaseRepository
 
         return CaseRepository(self.db, fold)
+
+    @cached_property
+    def foreign(self) -> ForeignRepository:
+        """Return the alerts of partners."""
+        from alerts.foreign import fold
+        from storage.foreign import ForeignRepository
+
+        return ForeignRepository(self.db, fold)
 
     @cached_property
     def alarm_quality(self) -> AlarmQualityRepository[Episode, Notice]:
@@ -262,6 +271,11 @@ class Container:
         return AlertEngine(self.alerts, self.observations, self.registers, self.issuer, runs=self.analyses)
 
     @cached_property
+    def secrets(self) -> Mapping[str, str]:
+        """Return the secrets shared with receivers and partners, by name."""
+        return load_receiver_secrets(self.settings)
+
+    @cached_property
     def dispatcher(self) -> Dispatcher:
         """Return the dispatcher of the outbox."""
         import numpy as np
@@ -273,7 +287,7 @@ class Container:
             self.issuer.node,
             smtp_url=self.settings.smtp_url,
             mqtt_url=self.mqtt_url,
-            secrets=load_receiver_secrets(self.settings),
+            secrets=self.secrets,
         )
         notifiers = build(settings)
         return Dispatcher(self.alerts, notifiers, np.random.default_rng(), zone=self.issuer.zone)

@@ -147,6 +147,7 @@ MayReadQuarantine = Annotated[Caller, Depends(Require(Permission.READ_QUARANTINE
 MayReadBatches = Annotated[Caller, Depends(Require(Permission.READ_BATCHES))]
 MayReadCatalogue = Annotated[Caller, Depends(Require(Permission.READ, Permission.READ_SHARED))]
 MayReadShared = Annotated[Caller, Depends(Require(Permission.READ_SHARED))]
+MaySendAlerts = Annotated[Caller, Depends(Require(Permission.SEND_ALERTS))]
 MayWriteObservations = Annotated[Caller, Depends(Require(Permission.WRITE_OBSERVATIONS))]
 MayWriteEvents = Annotated[Caller, Depends(Require(Permission.WRITE_EVENTS))]
 MayAcknowledge = Annotated[Caller, Depends(Require(Permission.ACKNOWLEDGE))]

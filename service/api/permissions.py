@@ -31,6 +31,7 @@ class Permission(StrEnum):
     READ_QUARANTINE = "read_quarantine"
     READ_BATCHES = "read_batches"
     READ_SHARED = "read_shared"
+    SEND_ALERTS = "send_alerts"
     WRITE_OBSERVATIONS = "write_observations"
     WRITE_EVENTS = "write_events"
     ACKNOWLEDGE = "acknowledge"
@@ -71,7 +72,7 @@ PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
         Permission.HANDLE_CASES,
     },
     Role.ADMIN: _ALL,
-    Role.PARTNER: frozenset({Permission.READ_SHARED}),
+    Role.PARTNER: frozenset({Permission.READ_SHARED, Permission.SEND_ALERTS}),
 }
 """Operators and devices are held to their own stations beside this table; a partner to its agreement."""
 

@@ -10,6 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from alerts.cases import read_escalation
+from alerts.notifiers.webhook import check_format
 from alerts.routing import read_duty
 from alerts.templates import check_templates
 from domain.alert import Level
@@ -26,7 +27,9 @@ from service.sharing.agreement import Agreement
 REGION = r"[1-9][0-9]{5}"
 REGION_WORDS = 'a GB/T 2260 code of six digits in quotes, e.g. "330400"'
 COLOURS = ("blue", "yellow", "orange", "red")
-AGREEMENT_KEYS = ("datasets", "regions", "stations", "properties", "disclosure", "cadence", "acknowledge_within_h")
+AGREEMENT_KEYS = (
+    "datasets", "regions", "stations", "properties", "disclosure", "cadence", "acknowledge_within_h", "senders", "signature", "reply_to",
+)  # fmt: skip
 NODE_MAPPINGS = ("map", "cap", "contact", "escalation", "duties")
 ESCALATIONS = ("cases", "acknowledgement")
 DUTY_FIELDS = frozenset({"cause", "owner_zh", "owner_en", "top_m", "bottom_m", "head", "source", "effective_from"})
@@ -339,7 +342,7 @@ def parse_receivers(content: dict[str, Any], problems: Problems) -> list[Receive
 
 def _check_receiver(entry: Entry, settings: Mapping[str, Any]) -> None:
     """Hours, digest and templates that cannot be read must be found before the night in which they matter."""
-    for check in (check_templates, read_duty):
+    for check in (check_templates, read_duty, check_format):
         try:
             check(settings, "settings")
         except InputError as error:

@@ -5,6 +5,7 @@ This file finishes with `Agreement`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from domain.errors import ConfigurationError
 from domain.model import Datastream, Disclosure, Station
 from service.sharing.disclosure import disclosure_of
 
+_SENDER = re.compile(r"[^\s,<&]+")
 DATASETS = frozenset({"stations", "datastreams", "observations", "insar", "findings", "alerts"})
 
 
@@ -20,7 +22,9 @@ DATASETS = frozenset({"stations", "datastreams", "observations", "insar", "findi
 class Agreement:
     """An agreement: what is not named in `datasets` is not shared; None for the other fields means all.
 
-    `regions` are beginnings of GB/T 2260 codes; `disclosure` is the least strict view that the partner ever gets.
+    `regions` are beginnings of GB/T 2260 codes; `disclosure` is the least strict view that the partner ever gets. `senders` are the CAP
+    senders that the partner may send as (none: it sends us no alerts), `signature` names the secret that it signs with, and `reply_to` is
+    the receiver that takes our acknowledgements of its alerts.
     """
 
     datasets: frozenset[str]
@@ -28,6 +32,9 @@ class Agreement:
     stations: frozenset[str] | None = None
     properties: frozenset[str] | None = None
     disclosure: Disclosure = Disclosure.ROUNDED
+    senders: frozenset[str] = frozenset()
+    signature: str | None = None
+    reply_to: str | None = None
 
     @classmethod
     def read(cls, content: Mapping[str, Any], partner: str) -> Agreement:
@@ -55,6 +62,9 @@ class Agreement:
             stations=_set(content.get("stations")),
             properties=_set(content.get("properties")),
             disclosure=Disclosure(word),
+            senders=_senders(content.get("senders", ()), partner),
+            signature=_name(content, "signature", partner),
+            reply_to=_name(content, "reply_to", partner),
         )
 
     def covers(self, station: Station, datastream: Datastream | None = None) -> bool:
@@ -66,6 +76,22 @@ class Agreement:
         if self.stations is not None and station.code not in self.stations:
             return False
         return datastream is None or self.properties is None or datastream.property_code in self.properties
+
+
+def _senders(value: Any, partner: str) -> frozenset[str]:
+    wrong = not isinstance(value, list | tuple) or any(not isinstance(item, str) or not _SENDER.fullmatch(item) for item in value)
+    if wrong:
+        raise ConfigurationError(
+            f"senders {value!r} is no list of CAP senders.", where=partner, remedy="list names without spaces, commas, < and &"
+        )
+    return frozenset(value)
+
+
+def _name(content: Mapping[str, Any], key: str, partner: str) -> str | None:
+    value = content.get(key)
+    if value is not None and not (isinstance(value, str) and value):
+        raise ConfigurationError(f"{key} is {value!r}.", where=partner, remedy="write a name")
+    return value
 
 
 def _strings(value: Any) -> tuple[str, ...] | None:

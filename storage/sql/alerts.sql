@@ -185,7 +185,8 @@ FROM cap_message ORDER BY sent DESC, ledger_seq DESC LIMIT %s;
 -- A try-lock never waits, so it cannot be part of a deadlock with the ledger's lock.
 SELECT pg_try_advisory_xact_lock(1134903170, hashtext(%(identifier)s))
    AND NOT EXISTS (SELECT FROM alert WHERE identifier = %(identifier)s)
-   AND NOT EXISTS (SELECT FROM cap_message WHERE identifier = %(identifier)s);
+   AND NOT EXISTS (SELECT FROM cap_message WHERE identifier = %(identifier)s)
+   AND NOT EXISTS (SELECT FROM foreign_acknowledgement WHERE identifier = %(identifier)s);
 
 -- name: lock_rule
 SELECT pg_advisory_xact_lock(1836311903, hashtext(%s));

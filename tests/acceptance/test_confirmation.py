@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from lxml import etree
 
-from alerts.cap import NAMESPACE, parse
+from alerts.cap import parse
+from alerts.cap_problems import NAMESPACE
 from alerts.defaults import default_rules
 from domain.alerting import Receiver
 from domain.model import Datastream, Derivation, Disclosure, ObservedProperty, Station, StationKind

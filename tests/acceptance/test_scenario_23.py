@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from lxml import etree
 
-from alerts.cap import NAMESPACE
+from alerts.cap_problems import NAMESPACE
 from alerts.defaults import default_rules
 from alerts.dispatch import Dispatcher
 from alerts.notifiers import NotifierSettings, build

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from lxml import etree
 
-from alerts.cap import NAMESPACE, problems
+from alerts.cap_problems import NAMESPACE, problems
 from alerts.defaults import default_rules
 from alerts.dispatch import Dispatcher
 from alerts.notifiers import NotifierSettings, build

@@ -9,7 +9,8 @@ from datetime import timedelta
 import pytest
 from lxml import etree
 
-from alerts.cap import NAMESPACE, Area, Info, Message, Pair, parse, problems, to_xml
+from alerts.cap import Area, Info, Message, Pair, parse, to_xml
+from alerts.cap_problems import NAMESPACE, problems
 from alerts.engine import AlertEngine
 from domain.alert import Level, MessageStatus, MessageType
 from domain.errors import FormatError, InputError

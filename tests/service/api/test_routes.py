@@ -92,6 +92,7 @@ def test_every_route_is_public_by_name_or_demands_a_permission(routes: dict[tupl
 def test_whatever_changes_something_demands_the_permission_to_write(routes: dict[tuple[str, str], APIRoute]) -> None:
     writing = {name: demanded(route) for name, route in routes.items() if name[0] not in {"GET", "HEAD"}}
     session = {("POST", "/api/v1/login"), ("POST", "/api/v1/logout")}
+    assert writing.pop(("POST", "/api/v1/shared/alerts")) == {Permission.SEND_ALERTS}, "partners send alerts, and nothing else"
     for name, permissions in writing.items():
         assert name in session or (permissions and permissions <= WRITES), name
     assert not WRITES & PERMISSIONS[Role.VIEWER]
