@@ -1,10 +1,10 @@
 """MQTT: device messages in, acknowledged after the commit of their observations.
 
 QoS 1, a persistent session (MQTT 5 session expiry, or 3.1.1 without clean session) and manual acknowledgement: a message leaves the
-broker only when the database has it. One batch is committed while the next is parsed, always in the order of their coming. While the
-database is out of reach nothing is acknowledged, and the broker keeps what is beyond the receive maximum. After a lost connection the
-broker sends again what was not acknowledged; the pipeline recognises what it has. Packet ids are reused by a new connection, so a
-message is acknowledged only on the connection that delivered it. This file finishes with `MqttIngest`.
+broker only when the database has it. One batch is committed while the next is parsed and the one after it arrives, always in the order
+of their coming. While the database is out of reach nothing is acknowledged, and the broker keeps what is beyond the receive maximum.
+After a lost connection the broker sends again what was not acknowledged; the pipeline recognises what it has. Packet ids are reused by a
+new connection, so a message is acknowledged only on the connection that delivered it. This file finishes with `MqttIngest`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeVar
-from urllib.parse import unquote, urlsplit
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -33,6 +33,8 @@ from ingest.messages import Message, PreparedMessages
 from ingest.pipeline import Pipeline
 from ingest.report import MessageReceipt
 from ingest.transports.metrics import IngestMetrics
+from ingest.transports.mqtt_address import parse_broker_url
+from ingest.transports.mqtt_link import Link, WiredClient
 from ingest.transports.topics import DEVICE_TOPICS, message_of
 
 LOG = logging.getLogger(__name__)
@@ -62,6 +64,8 @@ class MqttSettings:
         Most messages in flight without acknowledgement (MQTT 5).
     max_batch, max_wait_s
         A commit takes at most this many messages, or what arrives within this time of the first one.
+    queue_size
+        With this many messages waiting no more are read from the broker.
     """
 
     url: str = field(repr=False)
@@ -77,13 +81,20 @@ class MqttSettings:
     send_receipts: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class _Delivery:
+class _Delivery(NamedTuple):
+    """A message and the packet that brought it; a named tuple, because each message is one."""
+
     message: Message | None
     mid: int
     qos: int
     connection: int
-    topic: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """What was read from the broker together, and when."""
+
+    deliveries: list[_Delivery]
     received_s: float
 
 
@@ -91,44 +102,7 @@ class _Delivery:
 class _Ready:
     batch: list[_Delivery]
     prepared: PreparedMessages
-
-
-@dataclass(frozen=True, slots=True)
-class BrokerAddress:
-    """The parts of a broker's URL."""
-
-    host: str
-    port: int
-    username: str | None
-    password: str | None = field(repr=False)
-    uses_tls: bool
-
-
-def parse_broker_url(url: str) -> BrokerAddress:
-    """Split `mqtt://user:password@host:1883`.
-
-    Raises
-    ------
-    ConfigurationError
-        When it is no such URL.
-    """
-    parts = urlsplit(url)
-    try:
-        port = parts.port
-    except ValueError as fault:
-        raise ConfigurationError("the broker's URL has no valid port.", remedy="write mqtt://host:1883") from fault
-    if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname:
-        raise ConfigurationError(
-            "the broker's URL is not understood.", remedy="write mqtt://[user:password@]host[:1883] or mqtts://"
-        )
-    uses_tls = parts.scheme == "mqtts"
-    return BrokerAddress(
-        host=parts.hostname,
-        port=port or (8883 if uses_tls else 1883),
-        username=unquote(parts.username) if parts.username else None,
-        password=unquote(parts.password) if parts.password else None,
-        uses_tls=uses_tls,
-    )
+    received_s: float
 
 
 class MqttIngest:
@@ -154,10 +128,14 @@ class MqttIngest:
         self.address = parse_broker_url(settings.url)
         self.fault: GroundWatchError | None = None
         self._failure: BaseException | None = None
-        self._queue: queue.Queue[_Delivery] = queue.Queue(settings.queue_size)
+        self._incoming: list[_Delivery] = []
+        self._incoming_since: datetime | None = None
+        self._arrivals: queue.SimpleQueue[_Arrival] = queue.SimpleQueue()
+        self._rest = _Arrival([], 0.0)
+        self._backlog = 0
+        self._backlog_lock = threading.Lock()
         self._connection = 0
-        self._connection_lock = threading.Lock()
-        self._stopping = threading.Event()
+        self._is_stopping = False
         self._use_5 = settings.protocol in {"auto", "5"}
         if settings.protocol not in {"auto", "5", "3.1.1"}:
             raise ConfigurationError(f"{settings.protocol!r} is no MQTT version.", remedy="write auto, 5 or 3.1.1")
@@ -170,26 +148,26 @@ class MqttIngest:
         ConfigurationError
             When the broker refuses the client for good (credentials).
         """
-        self._stopping.clear()
         while not stop.is_set():
-            client = self._client()
-            self._start(client, stop)
+            self._is_stopping = False
+            link = Link(self._client(), self._hand_on, lambda: self._backlog < self.settings.queue_size)
+            link.start()
             ready: queue.Queue[_Ready | None] = queue.Queue(1)
-            storing = threading.Thread(target=self._store_all, args=(client, ready, stop), name="mqtt-commit", daemon=True)
+            storing = threading.Thread(target=self._store_all, args=(link, ready, stop), name="mqtt-commit", daemon=True)
             storing.start()
             try:
-                while not stop.is_set() and self.fault is None and self._failure is None and not self._must_fall_back(client):
+                while not (stop.is_set() or self._has_failed(link) or self._must_fall_back(link.client)):
                     self._take(ready, stop)
             finally:
                 self._end(storing, ready)
-                self._stopping.set()
-                client.disconnect()
-                client.loop_stop()
-                self._stopping.clear()
-            if self._failure is not None:
-                raise self._failure
-            if self.fault is not None:
-                raise self.fault
+                self._is_stopping = True
+                link.stop()
+            failure = self._failure or link.failure or self.fault
+            if failure is not None:
+                raise failure
+
+    def _has_failed(self, link: Link) -> bool:
+        return (self.fault or self._failure or link.failure) is not None
 
     def _end(self, storing: threading.Thread, ready: queue.Queue[_Ready | None]) -> None:
         """Let what was handed over be stored, and wait for it."""
@@ -203,43 +181,29 @@ class MqttIngest:
     def _must_fall_back(self, client: paho.Client) -> bool:
         return not self._use_5 and client.protocol == MQTTProtocolVersion.MQTTv5
 
-    def _client(self) -> paho.Client:
-        client = paho.Client(
+    def _client(self) -> WiredClient:
+        client = WiredClient(
             CallbackAPIVersion.VERSION2,
             client_id=self.settings.client_id,
             clean_session=None if self._use_5 else False,
             protocol=MQTTProtocolVersion.MQTTv5 if self._use_5 else MQTTProtocolVersion.MQTTv311,
             manual_ack=True,
-            reconnect_on_failure=True,
         )
-        client.reconnect_delay_set(1, 10)
         if self.address.username:
             client.username_pw_set(self.address.username, self.address.password)
         if self.address.uses_tls:
             client.tls_set_context(ssl.create_default_context())
         client.on_connect = self._on_connect
-        client.on_connect_fail = lambda *_: LOG.warning("the broker is out of reach; trying again")
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
-        return client
-
-    def _start(self, client: paho.Client, stop: threading.Event) -> None:
-        properties: Properties | None = None
         extra: dict[str, Any] = {}
         if self._use_5:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             properties.SessionExpiryInterval = self.settings.session_expiry_s
             properties.ReceiveMaximum = self.settings.receive_maximum
             extra = {"clean_start": False, "properties": properties}
-        while not stop.is_set():
-            try:
-                client.connect(self.address.host, self.address.port, self.settings.keepalive_s, **extra)
-            except OSError as fault:
-                LOG.warning("the broker %s:%d is out of reach (%s); trying again", self.address.host, self.address.port, fault)
-                stop.wait(1.0)
-                continue
-            client.loop_start()
-            return
+        client.connect_async(self.address.host, self.address.port, self.settings.keepalive_s, **extra)
+        return client
 
     def _on_connect(
         self, client: paho.Client, userdata: Any, flags: paho.ConnectFlags, reason: ReasonCode, properties: Properties | None
@@ -274,76 +238,95 @@ class MqttIngest:
         self, client: paho.Client, userdata: Any, flags: paho.DisconnectFlags, reason: ReasonCode, properties: Properties | None
     ) -> None:
         # From here on what was delivered before must not be acknowledged: the next connection uses its packet ids anew.
-        with self._connection_lock:
-            self._connection += 1
+        self._connection += 1
         self.metrics.put(is_connected=False)
-        if not self._stopping.is_set():
+        if not self._is_stopping:
             self.metrics.add(reconnects=1)
             LOG.warning("the connection to the broker is lost (%s); the session is kept", reason)
 
     def _on_message(self, client: paho.Client, userdata: Any, incoming: paho.MQTTMessage) -> None:
-        message = message_of(incoming.topic, bytes(incoming.payload), self.clock())
-        delivery = _Delivery(message, incoming.mid, incoming.qos, self._connection, incoming.topic, time.monotonic())
-        while not self._stopping.is_set():
-            try:
-                self._queue.put(delivery, timeout=_IDLE_S)
-            except queue.Full:
-                continue
+        if not self._incoming:
+            self._incoming_since = self.clock()  # what is read together came together
+        assert self._incoming_since is not None
+        message = message_of(incoming.topic, bytes(incoming.payload), self._incoming_since)
+        self._incoming.append(_Delivery(message, incoming.mid, incoming.qos, self._connection))
+
+    def _hand_on(self) -> None:
+        """Give what was read together to whoever parses it."""
+        if not self._incoming:
             return
+        arrival, self._incoming = _Arrival(self._incoming, time.monotonic()), []
+        self._count_backlog(len(arrival.deliveries))
+        self._arrivals.put(arrival)
+
+    def _count_backlog(self, change: int) -> None:
+        with self._backlog_lock:
+            self._backlog += change
 
     def _take(self, ready: queue.Queue[_Ready | None], stop: threading.Event) -> None:
         """Parse what has come, and hand it over to be stored."""
-        batch = self._drain()
-        self.metrics.put(queued=self._queue.qsize())
-        if not batch:
+        arrival = self._drain()
+        self.metrics.put(queued=self._backlog)
+        if arrival is None:
             return
+        batch = arrival.deliveries
         self.metrics.add(messages_received=len(batch))
         messages = [delivery.message for delivery in batch if delivery.message is not None]
         prepared = self._insist(lambda: self.pipeline.prepare_messages(messages, self.clock()), len(batch), stop)
         while prepared is not None and not stop.is_set() and self._failure is None:
             try:
-                ready.put(_Ready(batch, prepared), timeout=_IDLE_S)
+                ready.put(_Ready(batch, prepared, arrival.received_s), timeout=_IDLE_S)
             except queue.Full:
                 continue
             return
 
-    def _store_all(self, client: paho.Client, ready: queue.Queue[_Ready | None], stop: threading.Event) -> None:
+    def _store_all(self, link: Link, ready: queue.Queue[_Ready | None], stop: threading.Event) -> None:
         """Commit and acknowledge batch after batch, in their order, until None comes."""
         try:
             while (taken := ready.get()) is not None:
-                self._store(client, taken, stop)
+                self._store(link, taken, stop)
         except BaseException as failure:
             self._failure = failure
 
-    def _store(self, client: paho.Client, taken: _Ready, stop: threading.Event) -> None:
+    def _store(self, link: Link, taken: _Ready, stop: threading.Event) -> None:
         batch = taken.batch
         receipts = self._insist(lambda: self.pipeline.commit_messages(taken.prepared, self.clock()), len(batch), stop)
         if receipts is None:
             return
-        # What came over a lost connection is committed too (the broker may have lost the session), but not acknowledged: it comes
-        # again, and is recognised.
-        with self._connection_lock:
-            for delivery in batch:
-                if delivery.connection == self._connection and delivery.qos:
-                    client.ack(delivery.mid, delivery.qos)
-        self._count(receipts, batch)
+        link.post(partial(self._acknowledge, link.client, batch))
+        self._count(receipts, taken)
         if self.settings.send_receipts:
-            self._publish(client, receipts)
+            link.post(partial(self._publish, link.client, self._receipts(receipts)))
 
-    def _drain(self) -> list[_Delivery]:
-        try:
-            batch = [self._queue.get(timeout=_IDLE_S)]
-        except queue.Empty:
-            return []
-        deadline = time.monotonic() + self.settings.max_wait_s
+    def _acknowledge(self, client: paho.Client, batch: Sequence[_Delivery]) -> None:
+        """Let the broker forget what is committed; runs where connections are made and lost.
+
+        What came over a lost connection is committed too (the broker may have lost the session), but not acknowledged: it comes again, and
+        is recognised.
+        """
+        for delivery in batch:
+            if delivery.connection == self._connection and delivery.qos:
+                client.ack(delivery.mid, delivery.qos)
+
+    def _drain(self) -> _Arrival | None:
+        """Take what has come, as much as one commit may hold; None when nothing comes."""
         # A third of what may be in flight: while one batch is committed the next is parsed, and the one after it arrives.
         most = max(1, min(self.settings.max_batch, self.settings.receive_maximum // 3))
+        batch, received_s = list(self._rest.deliveries), self._rest.received_s
+        deadline = time.monotonic() + (self.settings.max_wait_s if batch else _IDLE_S)
         while len(batch) < most:
             try:
-                batch.append(self._queue.get(timeout=max(0.0, deadline - time.monotonic())))
+                arrival = self._arrivals.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 break
-        return batch
+            if not batch:
+                received_s = arrival.received_s
+                deadline = time.monotonic() + self.settings.max_wait_s
+            batch += arrival.deliveries
+        self._rest = _Arrival(batch[most:], received_s)
+        taken = batch[:most]
+        self._count_backlog(-len(taken))
+        return _Arrival(taken, received_s) if taken else None
 
     def _insist(self, act: Callable[[], T], amount: int, stop: threading.Event) -> T | None:
         """Do what needs the database, again and again while it is out of reach; None when stopped."""
@@ -363,7 +346,7 @@ class MqttIngest:
             delay = min(delay * 2, _LAST_RETRY_S)
         return None
 
-    def _count(self, receipts: Sequence[MessageReceipt], batch: Sequence[_Delivery]) -> None:
+    def _count(self, receipts: Sequence[MessageReceipt], taken: _Ready) -> None:
         quarantined = sum(receipt.is_quarantined for receipt in receipts)
         self.metrics.add(
             messages_committed=len(receipts) - quarantined,
@@ -371,14 +354,21 @@ class MqttIngest:
             observations_sent=sum(receipt.observations for receipt in receipts),
             batches=1,
         )
-        self.metrics.put(lag_s=time.monotonic() - min(delivery.received_s for delivery in batch))
+        self.metrics.put(lag_s=time.monotonic() - taken.received_s)
 
-    def _publish(self, client: paho.Client, receipts: Sequence[MessageReceipt]) -> None:
+    def _receipts(self, receipts: Sequence[MessageReceipt]) -> list[tuple[str, str]]:
+        """Return (topic, body) of what is told to each station."""
         by_station: Mapping[str, list[dict[str, Any]]] = defaultdict(list)
         for receipt in receipts:
             by_station[receipt.station].append(receipt.to_json())
-        at = self.clock().isoformat()
+        at, told = self.clock().isoformat(), []
         for station, entries in by_station.items():
             for start in range(0, len(entries), _MAX_RECEIPTS_PER_MESSAGE):
                 body = {"at": at, "committed": entries[start : start + _MAX_RECEIPTS_PER_MESSAGE]}
-                client.publish(f"gw/v1/stations/{station}/receipt", json.dumps(body, ensure_ascii=False), qos=0)
+                told.append((f"gw/v1/stations/{station}/receipt", json.dumps(body, ensure_ascii=False)))
+        return told
+
+    @staticmethod
+    def _publish(client: paho.Client, told: Sequence[tuple[str, str]]) -> None:
+        for topic, body in told:
+            client.publish(topic, body, qos=0)

@@ -16,7 +16,8 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from domain.errors import ConfigurationError
 from domain.model import Datastream, Station, StationKind
 from ingest.pipeline import Pipeline
-from ingest.transports.mqtt import MqttIngest, MqttSettings, parse_broker_url
+from ingest.transports.mqtt import MqttIngest, MqttSettings
+from ingest.transports.mqtt_address import parse_broker_url
 from tests.conftest import BrokerLogin
 from tests.ingest.memory import MemoryRegistry, MemoryStore
 from tests.waiting import wait_until
