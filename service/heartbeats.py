@@ -165,6 +165,7 @@ class IngestState:
             "reconnects": self.mqtt.reconnects,
             "files_imported": self.inbox.files_imported,
             "files_rejected": self.inbox.files_rejected,
+            "files_unreadable": self.inbox.files_unreadable,
             **({} if self.tcp is None else {f"tcp_{name}": getattr(self.tcp, name) for name in TCP_COUNTERS}),
         }
 

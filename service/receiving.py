@@ -73,9 +73,14 @@ def run_ingest(container: Container, stop: threading.Event) -> None:
     listening = tcp_settings(settings)
     state = IngestState(IngestMetrics(), IngestMetrics(), TcpMetrics() if listening else None)
     mqtt = MqttIngest(mqtt_settings(settings, container.mqtt_url), container.pipeline, container.clock, state.mqtt)
-    inbox = Inbox(
-        InboxSettings(folder), container.pipeline, container.clock, metrics=state.inbox, profiles=settings.home / "profiles"
+    resting = InboxSettings(
+        folder,
+        poll_s=min(2.0, settings.inbox_settle_s),
+        settle_s=settings.inbox_settle_s,
+        patience_s=settings.inbox_patience_s,
+        restless_s=settings.inbox_restless_s,
     )
+    inbox = Inbox(resting, container.pipeline, container.clock, metrics=state.inbox, profiles=settings.home / "profiles")
     runs = {"mqtt": mqtt.run, "inbox": inbox.run}
     if listening is not None:
         runs["tcp"] = TcpIngest(listening, container.pipeline, container.clock, state.tcp).run

@@ -34,6 +34,9 @@ class Settings:
     demo: bool = False
     demo_seed: int = 20260101
     inbox: Path | None = None
+    inbox_settle_s: float = 5.0
+    inbox_patience_s: float = 60.0
+    inbox_restless_s: float = 300.0
     sl651_listen: str | None = None
     hj212_listen: str | None = None
     rtu_max_connections: int = 1000
@@ -61,6 +64,9 @@ _TYPES: Mapping[str, Any] = {
     "config": Path,
     "inbox": Path,
     "receiver_secrets": Path,
+    "inbox_settle_s": float,
+    "inbox_patience_s": float,
+    "inbox_restless_s": float,
     "port": int,
     "demo": bool,
     "demo_seed": int,

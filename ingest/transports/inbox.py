@@ -2,7 +2,8 @@
 
 A gateway may go on writing to what was moved, rename it meanwhile, or zip what it has finished. So a file counts as read only when it
 is the same before and after; one that grows after it was moved is read again, whole, and the store recognises what it has; one that
-ends within a line or an archive waits longer. The members of a zip archive are files of their own.
+ends within a line or an archive waits longer; of one that never rests the whole lines are read from time to time, and it stays. The
+members of a zip archive are files of their own. A file that cannot be read holds up no other.
 
 Polling, because network shares send no events. A file in a sub-folder is read with the profile of that name (`inbox/dino/x.csv`).
 Beside each moved file lies `NAME.report.json`, and `processed/ledger.jsonl` lists digest, path and outcome. Nothing is created in
@@ -15,7 +16,6 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 import tempfile
 import threading
 import time
@@ -29,16 +29,18 @@ from pathlib import Path
 from typing import Any
 
 from domain.errors import GroundWatchError, UnavailableError
-from ingest.formats.decoding import GZIP_MAGIC
 from ingest.pipeline import Pipeline
 from ingest.profile import shipped_profiles
 from ingest.report import ImportReport
+from ingest.transports.archives import TooLargeError, ends_in_the_middle, is_archive, members, readable, whole_lines
 from ingest.transports.metrics import IngestMetrics
 
 LOG = logging.getLogger(__name__)
 PROCESSED, REJECTED = "processed", "rejected"
 LEDGER = "ledger.jsonl"
 _REPORT = ".report.json"
+_RESTLESS_BYTES_PER_S = 16 * 1024
+"""Each look into a growing file keeps its bytes, so large ones are looked into less often: one of 50 MiB once an hour."""
 _WATCHED = 1000
 """So many moved files are watched, the newest, in case that somebody still writes to them."""
 _IGNORED_SUFFIXES = (".part", ".tmp", ".crdownload", ".filepart", ".swp", "~")
@@ -46,20 +48,27 @@ _IGNORED_SUFFIXES = (".part", ".tmp", ".crdownload", ".filepart", ".swp", "~")
 
 @dataclass(frozen=True, slots=True)
 class InboxSettings:
-    """Where to look, how often, and how long a file must rest before it is read (`patience_s`: one that ends within a line)."""
+    """Where to look, how often, and how long a file must rest before it is read.
+
+    `patience_s` is for one that ends within a line; `restless_s` is how often one is read that grows all the time.
+    """
 
     folder: Path
     poll_s: float = 2.0
     settle_s: float = 5.0
     patience_s: float = 60.0
+    restless_s: float = 300.0
     actor: str = "inbox"
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
+    """A file's state, since when it is so, and since when nothing of it was read."""
+
     size: int
     modified_ns: int
     since_s: float
+    waiting_s: float
 
 
 class Inbox:
@@ -95,6 +104,7 @@ class Inbox:
         self._seen: dict[Path, _Seen] = {}
         self._moved: dict[Path, tuple[int, int]] = {}
         self._has_recalled = False
+        self._troubled: dict[Path, str] = {}
 
     def run(self, stop: threading.Event) -> None:
         """Look into the folder until `stop` is set."""
@@ -109,38 +119,67 @@ class Inbox:
     def poll(self, stop: threading.Event | None = None) -> int:
         """Read every file that has come to rest; return how many were moved away."""
         moved = 0
-        for path in self._resting():
+        if not self.settings.folder.is_dir():
+            self._trouble(self.settings.folder, FileNotFoundError("the folder is not there"))
+            return 0
+        self._troubled.pop(self.settings.folder, None)
+        resting, restless = self._waiting()
+        for path in (*resting, *restless):
             if stop is not None and stop.is_set():
                 break
             try:
-                moved += self._ingest(path)
+                if path in restless:
+                    self._look_into(path)
+                else:
+                    moved += self._ingest(path)
+                self._troubled.pop(path, None)
             except UnavailableError as fault:
                 LOG.warning("the database is out of reach (%s); %s stays in the inbox", fault, path.name)
                 break
             except FileNotFoundError:
                 LOG.info("%s was taken away before it was read", path.name)
+            except OSError as fault:
+                self._trouble(path, fault)
+        self._troubled = {path: why for path, why in self._troubled.items() if path in self._seen or path == self.settings.folder}
+        self.metrics.put(files_unreadable=len(self._troubled))
         return moved
 
-    def _resting(self) -> list[Path]:
-        """Return the files whose size and time of change have stayed the same for `settle_s`."""
+    def _trouble(self, path: Path, fault: OSError) -> None:
+        """Tell once of what cannot be read; it is tried again, and holds up nothing else."""
+        if self._troubled.get(path) != str(fault):
+            LOG.warning("%s cannot be read (%s); it stays and is tried again", path, fault)
+        self._troubled[path] = str(fault)
+        self.metrics.put(files_unreadable=len(self._troubled))
+
+    def _waiting(self) -> tuple[list[Path], list[Path]]:
+        """Return the files whose size and time of change have rested for `settle_s`, and those that never do for `restless_s`."""
         now = self.monotonic()
         seen: dict[Path, _Seen] = {}
         resting: list[Path] = []
+        restless: list[Path] = []
         for path in (*self._files(), *self._grown()):
             try:
                 state = path.stat()
-            except FileNotFoundError:
+            except OSError:
                 continue
             before = self._seen.get(path)
             same = before is not None and (before.size, before.modified_ns) == (state.st_size, state.st_mtime_ns)
             since = before.since_s if before is not None and same else now
-            seen[path] = _Seen(state.st_size, state.st_mtime_ns, since)
-            if now - since >= self.settings.settle_s and (
-                now - since >= self.settings.patience_s or not _ends_in_the_middle(path)
-            ):
+            waiting = before.waiting_s if before is not None else now
+            if now - since >= self.settings.settle_s and self._is_whole(path, now - since):
                 resting.append(path)
+            elif since == now and now - waiting >= max(self.settings.restless_s, state.st_size / _RESTLESS_BYTES_PER_S):
+                restless.append(path)
+                waiting = now
+            seen[path] = _Seen(state.st_size, state.st_mtime_ns, since, waiting)
         self._seen = seen
-        return sorted(resting)
+        return sorted(resting), sorted(restless)
+
+    def _is_whole(self, path: Path, rested_s: float) -> bool:
+        try:
+            return rested_s >= self.settings.patience_s or not ends_in_the_middle(path)
+        except OSError:
+            return True  # what keeps it from being read is told where it is read
 
     def _files(self) -> Iterator[Path]:
         for root, folders, names in os.walk(self.settings.folder):
@@ -150,10 +189,16 @@ class Inbox:
             folders[:] = [name for name in folders if not name.startswith(".")]
             for name in names:
                 path = here / name
-                if not name.startswith(".") and not name.endswith(_IGNORED_SUFFIXES) and not path.is_symlink() and path.is_file():
+                if (
+                    not name.startswith(".")
+                    and not name.lower().endswith(_IGNORED_SUFFIXES)
+                    and not path.is_symlink()
+                    and path.is_file()
+                ):
                     yield path
 
     def _ingest(self, path: Path) -> int:
+        path = self._under_a_readable_name(path)
         before = _identity(path)
         relative = path.relative_to(self.settings.folder)
         outcome, is_in = self._outcome(path, relative)
@@ -161,26 +206,44 @@ class Inbox:
             return 0  # it has begun to grow again, or is another file by now
         return self._move(path, relative, PROCESSED if is_in else REJECTED, outcome, before)
 
-    def _outcome(self, path: Path, relative: Path) -> tuple[dict[str, Any], bool]:
-        """Import a file, or the members of an archive; return the report and whether anything of it came in."""
-        if not _is_archive(path):
-            return self._imported(path, relative)
-        digest = _sha256(path)
-        members: list[tuple[dict[str, Any], bool]] = []
+    def _under_a_readable_name(self, path: Path) -> Path:
+        """Rename a file whose name is no UTF-8: registers, reports and people could not name it."""
+        relative = path.relative_to(self.settings.folder)
+        name = readable(os.fsencode(relative))
+        if os.fsencode(name) == os.fsencode(relative):
+            return path
+        target = _free_name(self.settings.folder / name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(target)
+        return target
+
+    def _look_into(self, path: Path) -> None:
+        """Read the whole lines of a file that never rests; it stays where it is, and what comes later is read later."""
+        with self._scratch() as folder:
+            copy = whole_lines(path, Path(folder))
+            if copy is not None:
+                outcome, _ = self._imported(copy, path.relative_to(self.settings.folder))
+                LOG.info("%s goes on growing; %s observations of it came in", path.name, outcome.get("accepted", "no"))
+
+    def _scratch(self) -> tempfile.TemporaryDirectory[str]:
         if self.pipeline.spool is not None:
             self.pipeline.spool.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(dir=self.pipeline.spool)
+
+    def _outcome(self, path: Path, relative: Path) -> tuple[dict[str, Any], bool]:
+        """Import a file, or the members of an archive; return the report and whether anything of it came in."""
+        if not is_archive(path):
+            return self._imported(path, relative)
+        report: dict[str, Any] = {"file": path.name, "sha256": _sha256(path)}
+        found: list[tuple[dict[str, Any], bool]] = []
         try:
-            with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory(dir=self.pipeline.spool) as folder:
-                for member in archive.infolist():
-                    if not member.is_dir() and not Path(member.filename).name.startswith("."):
-                        unpacked = _unpack(archive, member, Path(folder))
-                        members.append(self._imported(unpacked, relative))
-                        unpacked.unlink()
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as fault:
+            with zipfile.ZipFile(path) as archive, self._scratch() as folder:
+                found.extend(self._imported(unpacked, relative) for unpacked in members(archive, Path(folder)))
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, TooLargeError) as fault:
             reason = f"the archive cannot be unpacked ({fault}). Remedy: send it again, whole and without a password"
-            return {"file": path.name, "sha256": digest, "error": "format", "reason": reason}, False
-        is_in = bool(members) and all(came_in for _, came_in in members)
-        return {"file": path.name, "sha256": digest, "members": [report for report, _ in members]}, is_in
+            report |= {"error": "format", "reason": reason}
+        is_in = bool(found) and "error" not in report and all(came_in for _, came_in in found)
+        return report | ({"members": [member for member, _ in found]} if found else {}), is_in
 
     def _imported(self, path: Path, relative: Path) -> tuple[dict[str, Any], bool]:
         try:
@@ -192,7 +255,7 @@ class Inbox:
                 source_kind="inbox",
                 now=self.clock(),
             )
-        except (UnavailableError, FileNotFoundError):
+        except (UnavailableError, OSError):
             raise
         except GroundWatchError as fault:
             return {"file": path.name, "sha256": _sha256(path), "error": fault.code, "reason": str(fault)}, False
@@ -206,8 +269,9 @@ class Inbox:
         return report.exit_code != 2
 
     def _profile(self, relative: Path) -> str | Path | None:
-        """Return the profile that the first sub-folder names, if it names one."""
-        name = relative.parts[0] if len(relative.parts) > 1 else None
+        """Return the profile that the first sub-folder names, if it names one; a file that was moved has that of where it lay."""
+        parts = relative.parts[1:] if relative.parts[0] in {PROCESSED, REJECTED} else relative.parts
+        name = parts[0] if len(parts) > 1 else None
         if name is None:
             return None
         own = self.profiles / f"{name}.yaml" if self.profiles else None
@@ -235,7 +299,7 @@ class Inbox:
         ledger = self.settings.folder / PROCESSED / LEDGER
         ledger.parent.mkdir(parents=True, exist_ok=True)
         with ledger.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(entry, ensure_ascii=False) + "\n")
+            stream.write(json.dumps(entry) + "\n")
         self._seen.pop(path, None)
         self._remember(target, read[1:])
         is_in = folder == PROCESSED
@@ -288,30 +352,6 @@ def _identity(path: Path) -> _Identity:
 def _sha256(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _is_archive(path: Path) -> bool:
-    """Is it a zip archive of files? A workbook is one too, but is not called so."""
-    return path.suffix.lower() == ".zip"
-
-
-def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> Path:
-    """Unpack one member under its own name, wherever in the archive it says it belongs."""
-    unpacked = folder / Path(member.filename.replace("\\", "/")).name
-    with archive.open(member) as source, unpacked.open("wb") as target:
-        shutil.copyfileobj(source, target, 1 << 20)
-    return unpacked
-
-
-def _ends_in_the_middle(path: Path) -> bool:
-    """Does a text end without the end of a line, or an archive without its directory? Then somebody may still be writing."""
-    if path.suffix.lower() in {".zip", ".xlsx"}:
-        return not zipfile.is_zipfile(path)
-    with path.open("rb") as stream:
-        beginning = stream.read(2)
-        stream.seek(0, os.SEEK_END)
-        stream.seek(max(0, stream.tell() - 1))
-        return beginning != GZIP_MAGIC and stream.read(1) not in b"\n\r}]>"
 
 
 def _free_name(path: Path) -> Path:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 class IngestMetrics:
     """What a transport has seen since it started; safe to read from any thread.
 
-    `messages_received` counts deliveries, redelivered ones too; `lag_s` is the age of the oldest message of the last commit, from its
-    receipt to its acknowledgement; `commit_fault` is the code of the newest failure, `commit_fault_reason` its text; `observer` is called
-    after every change.
+    `messages_received` counts deliveries, redelivered ones too; `files_unreadable` are those that are tried again; `lag_s` is the age of
+    the oldest message of the last commit, from its receipt to its acknowledgement; `commit_fault` is the code of the newest failure,
+    `commit_fault_reason` its text; `observer` is called after every change.
     """
 
     messages_received: int = 0
@@ -25,6 +25,7 @@ class IngestMetrics:
     reconnects: int = 0
     files_imported: int = 0
     files_rejected: int = 0
+    files_unreadable: int = 0
     queued: int = 0
     lag_s: float = 0.0
     is_connected: bool = False

@@ -38,6 +38,10 @@ _GAUGES = {
     "connected": ("connected", "Whether ingest is connected to the broker."),
     "retrying": ("retrying", "Whether the newest commit failed and is tried again."),
     "queued": ("queued_messages", "Messages received and not yet taken."),
+    "files_unreadable": (
+        "files_unreadable",
+        "Files of the inbox that cannot be read and are tried again; the inbox itself is one.",
+    ),
     "tcp_connections": ("tcp_connections", "Connections of RTUs that are open."),
     "tcp_queued": ("tcp_queued_messages", "Frames of RTUs that wait for their commit."),
     "lag_s": ("message_lag_seconds", "Receipt to acknowledgement of the oldest message of the newest commit."),

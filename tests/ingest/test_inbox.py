@@ -205,3 +205,66 @@ def test_a_file_that_is_rotated_while_it_is_read_is_read_under_its_new_name(
     assert {path.name for path in (tmp_path / "processed").glob("*.csv")} == {"current.csv", "old.csv"}
     assert len(store.rows) == 2
     assert store.revisions == []
+
+
+def test_a_file_that_cannot_be_read_stays_and_holds_up_no_other(
+    inbox: Inbox, hands: Hands, tmp_path: Path, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "0-locked.csv").write_bytes(TABLE)
+    (tmp_path / "1-broken-disk.zip").write_bytes(zipped(may=TABLE))
+    (tmp_path / "z.csv").write_bytes(MORE)
+    is_locked = True
+    opened = Path.open
+
+    def refuse(path: Path, *arguments: object, **options: object) -> object:
+        if is_locked and path.name == "0-locked.csv":
+            raise PermissionError(13, "Permission denied", str(path))
+        if is_locked and path.name == "1-broken-disk.zip":
+            raise OSError(5, "Input/output error", str(path))
+        return opened(path, *arguments, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(Path, "open", refuse)
+    poll_after(inbox, hands, 0)
+    assert poll_after(inbox, hands, 70) == 1
+    assert len(store.rows) == 2
+    assert inbox.metrics.files_unreadable == 2
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["0-locked.csv", "1-broken-disk.zip"]
+    is_locked = False
+    assert poll_after(inbox, hands, 1) == 2
+    assert inbox.metrics.files_unreadable == 0
+    assert store.revisions == []
+
+
+def test_a_folder_that_is_not_there_is_told_and_waited_for(inbox: Inbox, hands: Hands, tmp_path: Path) -> None:
+    inbox.settings.folder.rename(tmp_path.with_name("away"))
+    assert poll_after(inbox, hands, 1) == 0
+    assert inbox.metrics.files_unreadable == 1
+    tmp_path.with_name("away").rename(tmp_path)
+    poll_after(inbox, hands, 1)
+    assert inbox.metrics.files_unreadable == 0
+
+
+def test_a_member_with_a_name_of_another_code_page_is_read_under_its_own(
+    inbox: Inbox, hands: Hands, tmp_path: Path, store: MemoryStore
+) -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("XXXXXX.csv", TABLE)
+    (tmp_path / "a.zip").write_bytes(stream.getvalue().replace(b"XXXXXX", "一号井".encode("gbk")))
+    poll_after(inbox, hands, 0)
+    assert poll_after(inbox, hands, 6) == 1
+    assert store.batches[0].source == "一号井.csv"
+
+
+def test_a_member_that_never_ends_is_refused_before_it_fills_the_disk(
+    inbox: Inbox, hands: Hands, tmp_path: Path, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.transports.archives.MAX_UNPACKED_BYTES", 1 << 20)
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb.csv", bytes(64 << 20))
+    (tmp_path / "a.zip").write_bytes(stream.getvalue())
+    poll_after(inbox, hands, 0)
+    assert poll_after(inbox, hands, 6) == 1
+    assert "unpacks to more" in (tmp_path / "rejected" / "a.zip.report.json").read_text(encoding="utf-8")
+    assert store.batches == []
