@@ -91,8 +91,10 @@ def _finding(finding: DatedFinding) -> dict[str, Any]:
 
 
 def licence_as_json(licence: Licence) -> dict[str, Any]:
-    """Return what a rule reads of a licence, as plain JSON."""
+    """Return what a rule reads of a version of a licence, as plain JSON."""
+    days = {name: getattr(licence, name) for name in ("effective_from", "superseded_on")}
     return {
+        **{name: day.isoformat() for name, day in days.items() if day is not None},
         "code": licence.code,
         "holder": licence.holder,
         "valid_from": licence.valid_from.isoformat(),
@@ -106,7 +108,8 @@ def licence_as_json(licence: Licence) -> dict[str, Any]:
 
 def licence_from_json(stored: Mapping[str, Any], station: str) -> Licence:
     """Return the licence that `licence_as_json` wrote."""
-    days = {name: date.fromisoformat(stored[name]) for name in ("valid_from", "valid_to")}
+    dated = ("valid_from", "valid_to", "effective_from", "superseded_on")
+    days = {name: date.fromisoformat(stored[name]) for name in dated if stored.get(name)}
     return Licence(station=station, **{**stored, **days})
 
 

@@ -23,7 +23,11 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Licence:
-    """A geothermal mining right and its duties. A duty that is None does not exist for this holder: it is never a global rule."""
+    """One version of a geothermal mining right and its duties.
+
+    A duty that is None does not exist for this holder: it is never a global rule. A version holds from `effective_from` (None =
+    `valid_from`) until the day before `superseded_on`, the first day of the next one: what happened before is judged by what held then.
+    """
 
     code: str
     station: str
@@ -37,10 +41,18 @@ class Licence:
     drawdown_limit_m: float | None = None
     source: str = ""
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    effective_from: date | None = None
+    superseded_on: date | None = None
+
+    @property
+    def begins(self) -> date:
+        """First day on which this version can hold."""
+        return self.effective_from or self.valid_from
 
     def is_in_force(self, day: date) -> bool:
-        """Is the licence valid on a day of the node's zone? `valid_to` is its last day."""
-        return self.valid_from <= day <= self.valid_to
+        """Is this version the one that holds on a day of the node's zone, and the licence valid? `valid_to` is its last day."""
+        is_this_version = self.begins <= day and (self.superseded_on is None or day < self.superseded_on)
+        return is_this_version and self.valid_from <= day <= self.valid_to
 
     def year_of(self, day: date) -> tuple[date, date]:
         """Return first day and day after the last of the licence year that a day is in; it need not be the calendar year.

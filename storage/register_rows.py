@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from domain.licence import Licence, Limit
+from domain.licence import Limit
 from domain.model import (
     Datastream,
     Derivation,
@@ -95,11 +95,6 @@ def to_event(row: Row) -> StationEvent:
     """Read an event of a station's log."""
     kind = EventKind(row["kind"]) if row["kind"] in set(EventKind) else EventKind.OTHER
     return StationEvent(**{**row, "kind": kind, "effect": EventEffect(row["effect"])})
-
-
-def to_licence(row: Row) -> Licence:
-    """Read a licence."""
-    return Licence(**row)
 
 
 def to_limit(row: Row) -> Limit:

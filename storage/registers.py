@@ -24,6 +24,7 @@ from storage.database import Connection, Database, refusals_are_conflicts
 from storage.derived import derived_datastream, derived_property
 from storage.devices import DeviceRepository
 from storage.json_values import jsonb
+from storage.licences import add_licence, licences
 from storage.queries import load_statements
 from storage.register_rows import (
     DatastreamStatus,
@@ -32,7 +33,6 @@ from storage.register_rows import (
     datastream_values,
     to_datastream,
     to_event,
-    to_licence,
     to_limit,
     to_property,
     to_sensor,
@@ -200,12 +200,16 @@ class RegisterRepository:
         return node.region_code if node else None
 
     def licences(self, station: str) -> Sequence[Licence]:
-        """Return the licences of a station, oldest first."""
-        return self._cache.get(("licences", station), lambda: self._all(SQL.licences, {"station": station}, to_licence))
+        """Return every version of a station's licences, oldest first."""
+        return self._cache.get(("licences", station), lambda: self._licences(station))
 
     def list_licences(self) -> list[Licence]:
-        """Return every licence."""
-        return self._all(SQL.licences, {"station": None}, to_licence)
+        """Return every version of every licence."""
+        return self._licences(None)
+
+    def _licences(self, station: str | None) -> list[Licence]:
+        with self._database.transaction() as connection:
+            return licences(connection, station=station)
 
     def limits(self, datastream: Datastream, station: Station) -> Sequence[Limit]:
         """Return the limits that apply to a datastream today (in the node's zone), most general first."""
@@ -373,9 +377,18 @@ class RegisterRepository:
             connection.execute(SQL.upsert_datum_offset, values_of(offset))
 
     def upsert_licence(self, licence: Licence) -> None:
-        """Add or change a licence; NotFoundError when its station is unknown."""
+        """Add a licence, or a version of one that begins on `effective_from`; what is stored already like that changes nothing.
+
+        Where no beginning is stated it is `valid_from` for a new licence and today, in the node's zone, for a change: what was judged
+        by the licence as it stood stays as it is.
+
+        Raises
+        ------
+        NotFoundError
+            Its station is unknown.
+        """
         with self._configuration(f"licence {licence.code}") as connection:
-            if connection.execute(SQL.upsert_licence, values_of(licence)).fetchone() is None:
+            if not add_licence(connection, licence):
                 raise _no_station(licence.station)
 
     def upsert_limit(self, limit: Limit) -> None:

@@ -97,11 +97,15 @@ def trace(definition: Quota, context: Context) -> Trace:
 
 
 def _year_of(licences: Sequence[Licence], moment: datetime, zone: tzinfo) -> _Year:
-    """Return the licence year that the time just before `moment` is in; without a licence in force that of the last one before."""
+    """Return the licence year that the time just before `moment` is in.
+
+    Without a licence in force it is that of the last version before, and before all of them that of the first: what begins later says
+    nothing of what was.
+    """
     day = (moment - _TICK).astimezone(zone).date()
     valid = [licence for licence in licences if licence.is_in_force(day)]
-    begun = [licence for licence in licences if licence.valid_from <= day]
-    begin, end = (valid or begun or list(licences))[-1].year_of(day)
+    begun = [licence for licence in licences if licence.begins <= day]
+    begin, end = (valid or begun or list(licences[:1]))[-1].year_of(day)
     return _Year(valid[-1] if valid else None, _midnight(begin, zone), _midnight(end, zone))
 
 

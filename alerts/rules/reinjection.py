@@ -6,9 +6,9 @@ cannot be is a data error; both cannot be told. An instrument alarm: it stays in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -67,16 +67,26 @@ def anchors(definition: Reinjection, station: str) -> tuple[str, ...]:
 
 
 def ladder_for(definition: Reinjection, context: Context) -> Ladder:
-    """Return the limits as percent of what was taken: the definition's percentages of the duty in force."""
-    duty = _duty(context)
+    """Return the limits as percent of what was taken: the definition's percentages of the duty at the newest observation."""
+    samples = context.samples
+    newest = moments(samples.time[-1:]) if samples is not None else []
+    return _ladder_of(definition, _duties(context, newest or [context.now])[-1])
+
+
+def _ladder_of(definition: Reinjection, duty: float | None) -> Ladder:
     if duty is None:
         return definition.ladder.scaled({})
     return definition.ladder.scaled({level: share * duty for level, share in definition.ladder.levels.items()})
 
 
-def _duty(context: Context) -> float | None:
-    stated = [licence.reinjection_ratio for licence in context.licences if licence.reinjection_ratio is not None]
-    return stated[-1] if stated else None
+def _duties(context: Context, at: Sequence[datetime]) -> list[float | None]:
+    """Return the duty of the licence in force just before each time; None = there is none."""
+    found = []
+    for moment in at:
+        day = (moment - _TICK).astimezone(context.zone).date()
+        stated = [item.reinjection_ratio for item in context.licences if item.is_in_force(day)]
+        found.append(next((ratio for ratio in reversed(stated) if ratio is not None), None))
+    return found
 
 
 def trace(definition: Reinjection, context: Context) -> Trace:
@@ -87,9 +97,9 @@ def trace(definition: Reinjection, context: Context) -> Trace:
         return blind_trace(context.samples.time, "no_licence")
     other = find_input(context, definition.injection)
     taken = values_of(context, context.datastream, definition.window)
-    if _duty(context) is None:
+    if all(licence.reinjection_ratio is None for licence in context.licences):
         times = merged_times(context, [taken], ends=True)
-        return judged_rows(times, definition.ladder.scaled({}), np.full(len(times), 100.0))
+        return judged_rows(times, _ladder_of(definition, None), np.full(len(times), 100.0))
     if other is None:
         return blind_trace(context.samples.time, "no_injection_meter")
     put_back = values_of(context, other, definition.window)
@@ -102,7 +112,8 @@ def trace(definition: Reinjection, context: Context) -> Trace:
     out, out_covered = Totals.of(taken).between(begin, times)
     back, back_covered = Totals.of(put_back).between(begin, times)
     need = definition.least_coverage * definition.window.total_seconds()
-    bound = np.array([_is_bound(context, moment) for moment in moments(times)], dtype=np.bool_)
+    duties = _duties(context, moments(times))
+    bound = np.array([duty is not None for duty in duties], dtype=np.bool_)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(out > 0, 100.0 * back * scale / out, 100.0)
     reason = np.full(len(times), "", dtype=object)
@@ -111,17 +122,26 @@ def trace(definition: Reinjection, context: Context) -> Trace:
     reason[out_covered < need] = "coverage"
     reason[~bound] = ""
     value = np.where(bound, ratio, 100.0 * definition.data_error_above)
-    return judged_rows(
-        times, ladder_for(definition, context), value, blind=reason != "", reason=reason,
-        details={"taken_m3": out, "put_back_m3": back * scale},
-    )  # fmt: skip
+    by_duty = {
+        duty: judged_rows(
+            times, _ladder_of(definition, duty), value, blind=reason != "", reason=reason,
+            details={"taken_m3": out, "put_back_m3": back * scale},
+        )
+        for duty in dict.fromkeys([*duties, None])
+    }  # fmt: skip
+    return _chosen(by_duty, duties)
 
 
-def _is_bound(context: Context, moment: Any) -> bool:
-    return any(
-        licence.reinjection_ratio is not None and licence.is_in_force((moment - _TICK).astimezone(context.zone).date())
-        for licence in context.licences
-    )
+def _chosen(by_duty: Mapping[float | None, Trace], duties: Sequence[float | None]) -> Trace:
+    """Return at each time what was judged by the duty of that time."""
+    chosen = by_duty[None]
+    for duty, rows in by_duty.items():
+        here = np.array([item == duty for item in duties], dtype=np.bool_)
+        columns = {
+            name: np.where(here, getattr(rows, name), getattr(chosen, name)) for name in ("up", "keep", "unsure", "reason")
+        }
+        chosen = replace(chosen, **columns)
+    return chosen
 
 
 def evaluate(definition: Reinjection, context: Context) -> Evaluation:

@@ -1,7 +1,7 @@
 """KEY=VALUE words into the fields of a register's entry, typed by the entry's own annotations.
 
 Values are YAML scalars, so `confirmed=true`, `interval_s=3600` and `tags=[border, hsr]` mean what they say; a text that looks like a
-number (`region_code=330411`, `serial=0123`) is taken as it is written. This file finishes with `with_values`.
+number (`region_code=330411`, `serial=0123`) is taken as it is written. This file finishes with `with_values` and the readings of single values.
 """
 
 from __future__ import annotations
@@ -131,8 +131,18 @@ def _as(value: Any, kind: Any) -> Any:
         return float(value)
     if kind is str and isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
+    if kind in {date, datetime} and isinstance(value, str):
+        return _as(_moment(kind, value), kind)
     if kind is datetime and isinstance(value, datetime):
         return value if value.tzinfo is not None else _UNFIT
     if kind is date and isinstance(value, datetime):
         return _UNFIT
     return value if isinstance(kind, type) and isinstance(value, kind) else _UNFIT
+
+
+def _moment(kind: Any, text: str) -> Any:
+    """Return a day or a time that stands as text, as an export writes it; None where it is none."""
+    try:
+        return kind.fromisoformat(text)
+    except ValueError:
+        return None

@@ -74,10 +74,10 @@ def _show(register: Register, arguments: argparse.Namespace) -> None:
 
 
 def find(register: Register, code: str) -> Entry:
-    """Return the entry with a code, whatever its case."""
-    for entry in register.all():
-        if str(entry["code"]).casefold() == code.casefold():
-            return entry
+    """Return the entry with a code, whatever its case; of versions the newest."""
+    found = [entry for entry in register.all() if str(entry["code"]).casefold() == code.casefold()]
+    if found:
+        return found[-1]
     raise NotFoundError(f"there is no {code}.", remedy="list what there is with the action list")
 
 
@@ -276,33 +276,41 @@ def _datastream_entry(datastream: Datastream) -> Entry:
 
 
 class LicenceRegister:
-    """Licences of geothermal wells."""
+    """Licences of geothermal wells, in versions; a change begins on `effective_from`, or today."""
 
     def __init__(self, container: Container) -> None:
         self.registers = container.registers
 
     def all(self) -> Iterator[Entry]:
-        """Return every licence."""
-        return (asdict(licence) for licence in self.registers.list_licences())
+        """Return every version of every licence."""
+        return map(_licence_entry, self.registers.list_licences())
 
     def add(self, code: str, values: dict[str, Any]) -> Entry:
         """Create a licence; station, holder and validity are needed."""
         return self._store(build(Licence, values, fixed={"code": code}))
 
     def change(self, code: str, values: dict[str, Any]) -> Entry:
-        """Change a licence."""
-        for licence in self.registers.list_licences():
-            if licence.code == code:
-                return self._store(with_values(licence, values))
-        raise NotFoundError(f"there is no licence {code}.", remedy="groundwatch licence list")
+        """Store a version, made from that of the same day or else from the newest."""
+        versions = [licence for licence in self.registers.list_licences() if licence.code.casefold() == code.casefold()]
+        if not versions:
+            raise NotFoundError(f"there is no licence {code}.", remedy="groundwatch licence list")
+        that_day = [item for item in versions if str(item.effective_from) == str(values.get("effective_from"))]
+        return self._store(with_values(replace((that_day or versions)[-1], effective_from=None, superseded_on=None), values))
 
     def _store(self, licence: Licence) -> Entry:
+        if licence.superseded_on is not None:
+            raise InputError("superseded_on follows from the next version.", remedy="state effective_from of that one")
         self.registers.upsert_licence(licence)
-        return asdict(licence)
+        stored = [item for item in self.registers.list_licences() if item.code == licence.code]
+        return _licence_entry(next((item for item in stored if item.effective_from == licence.effective_from), stored[-1]))
 
     def remove(self, code: str) -> Entry:
         """Refuse: past years are judged by the licence of their time."""
         raise _never_deleted(code, f"end it: groundwatch licence set {code} valid_to=2026-01-31")
+
+
+def _licence_entry(licence: Licence) -> Entry:
+    return _without(asdict(licence), "superseded_on")
 
 
 class RuleRegister:

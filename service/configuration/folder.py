@@ -152,7 +152,7 @@ def _check_unique(city: City, problems: Problems) -> None:
         ("stations.yaml", "datastream", (item.code for item in city.datastreams)),
         ("stations.yaml", "sensor", (f"{item.station}:{item.code}" for item in city.sensors)),
         ("limits.yaml", "code", (item.code for item in city.limits)),
-        ("licences.yaml", "code", (item.code for item in city.licences)),
+        ("licences.yaml", "code and day", (f"{item.code} from {item.begins}" for item in city.licences)),
         ("rules.yaml", "code", (item.code for item in city.rules)),
         ("receivers.yaml", "code", (item.code for item in city.receivers)),
         ("partners.yaml", "code", (item.code for item in city.partners)),

@@ -282,7 +282,10 @@ def parse_licences(content: dict[str, Any], problems: Problems) -> list[Licence]
             drawdown_limit_m=_positive(entry, "drawdown_limit_m"),
             source=entry.text("source"),
             attributes=entry.mapping("attributes"),
+            effective_from=entry.optional_day("effective_from"),
         )
+        if licence.effective_from is not None and not licence.valid_from <= licence.effective_from <= licence.valid_to:
+            entry.problem("effective_from", "lies outside the licence's period.", "write the first day of this version")
         if licence.valid_to <= licence.valid_from:
             entry.problem("valid_to", "is not after valid_from.", "correct the period of the licence")
         if licence.reinjection_ratio is not None and not 0 <= licence.reinjection_ratio <= 1:

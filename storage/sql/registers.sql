@@ -177,26 +177,6 @@ UPDATE datastream SET name_zh = %(name_zh)s, name_en = %(name_en)s, interval_s =
 WHERE lower(code) = lower(%(code)s)
 RETURNING id;
 
--- name: upsert_licence
-INSERT INTO licence (code, station_id, holder, valid_from, valid_to, quota_m3_per_a, quota_m3_per_d, licence_year_start,
-                     reinjection_ratio, drawdown_limit_m, source, attributes, ledger_seq)
-SELECT %(code)s, id, %(holder)s, %(valid_from)s, %(valid_to)s, %(quota_m3_per_a)s, %(quota_m3_per_d)s, %(licence_year_start)s,
-       %(reinjection_ratio)s, %(drawdown_limit_m)s, %(source)s, %(attributes)s, ledger_append('configuration', 'licence:' || %(code)s)
-FROM station WHERE lower(code) = lower(%(station)s)
-ON CONFLICT (code) DO UPDATE SET station_id = excluded.station_id, holder = excluded.holder, valid_from = excluded.valid_from,
-    valid_to = excluded.valid_to, quota_m3_per_a = excluded.quota_m3_per_a, quota_m3_per_d = excluded.quota_m3_per_d,
-    licence_year_start = excluded.licence_year_start, reinjection_ratio = excluded.reinjection_ratio,
-    drawdown_limit_m = excluded.drawdown_limit_m, source = excluded.source, attributes = excluded.attributes,
-    ledger_seq = excluded.ledger_seq
-RETURNING code;
-
--- name: licences
-SELECT licence.code, station.code AS station, holder, valid_from, valid_to, quota_m3_per_a, quota_m3_per_d, licence_year_start,
-       reinjection_ratio, drawdown_limit_m, source, licence.attributes
-FROM licence JOIN station ON station.id = licence.station_id
-WHERE %(station)s::text IS NULL OR lower(station.code) = lower(%(station)s)
-ORDER BY valid_from, licence.code;
-
 -- name: upsert_limit
 INSERT INTO control_limit (code, property_code, unit, value, kind, level, zone_code, aquifer, station_code, source, effective_from,
                            effective_to, ledger_seq)

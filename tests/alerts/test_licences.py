@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 
 from alerts.explanation import describe
@@ -136,3 +137,64 @@ def test_reinjection_is_held_against_the_licence_and_unknown_is_not_zero(duty, p
         assert state.value == pytest.approx(69.0)
         assert world.alerts[0].evidence["limit"] == pytest.approx(72.0)  # 90 % of 80 %
         assert world.engine.explain(world.alerts[0].identifier)["ok"]
+
+
+def versions(world: World, *stated: tuple[date, dict[str, Any]]) -> None:
+    """One licence in versions: each begins on its day and ends with the next."""
+    begins = [day for day, _ in stated]
+    common = {"valid_from": date(2020, 1, 1), "valid_to": date(2030, 12, 31), "source": "test"}
+    world.registers.all_licences[:] = [
+        Licence("C-1", "GW1", "holder", effective_from=day, superseded_on=following, **{**common, **duties})
+        for (day, duties), following in zip(stated, [*begins[1:], None], strict=True)
+    ]
+
+
+def last_judged(world: World, rule: str) -> tuple[Any, ...]:
+    (state,) = [item for item in world.store.rule_states(rule_code=rule) if item.scope == CODE]
+    return state.verdict, state.level, state.value, state.event_time
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_an_old_window_is_judged_alike_whatever_version_begins_later(seed):
+    draw = np.random.default_rng(seed)
+    first = {"quota_m3_per_a": float(draw.uniform(1e5, 5e5)), "reinjection_ratio": float(draw.uniform(0.3, 0.9))}
+    begins = date(2025, 1, 1) + timedelta(days=int(draw.integers(181, 700)))
+    later = {
+        "quota_m3_per_a": float(draw.uniform(1e4, 5e6)),
+        "reinjection_ratio": float(draw.uniform(0.3, 1.0)) if draw.random() < 0.7 else None,
+        "licence_year_start": str(draw.choice(["01-01", "04-01", "07-01"])),
+        "valid_to": date(2030, 12, 31) if draw.random() < 0.7 else begins,
+    }
+    for rule, name in ((QUOTA, "quota"), (BACK, "back")):
+        answers = []
+        for known in ((date(2020, 1, 1), first),), ((date(2020, 1, 1), first), (begins, later)):
+            world = well(rule, licensed=False)
+            versions(world, *known)
+            take(world, CODE, date(2025, 1, 1), 180, 1000.0)
+            take(world, OTHER, date(2025, 1, 1), 180, 500.0)
+            told = [(item.state, item.peak_level, item.onset, item.ended, item.evidence.get("value")) for item in world.alerts]
+            answers.append((told, last_judged(world, name)))
+        assert answers[0] == answers[1]
+
+
+def test_late_volumes_are_judged_by_the_version_of_their_own_day():
+    world = well(QUOTA, licensed=False)
+    versions(world, (date(2020, 1, 1), {"quota_m3_per_a": 300_000.0}), (date(2026, 1, 1), {"quota_m3_per_a": 600_000.0}))
+    take(world, CODE, date(2026, 1, 1), 60, 1000.0)
+    assert world.alerts == [], "365,000 of 600,000"
+    take(world, CODE, date(2025, 1, 1), 180, 1000.0)  # a file that comes a year late
+    (alert,) = world.alerts
+    assert alert.onset < datetime(2026, 1, 1, tzinfo=UTC) and alert.peak_level is Level.ORANGE
+    assert alert.state is AlertState.RESOLVED
+
+
+def test_each_window_is_held_against_the_duty_of_its_own_time():
+    world = well(BACK, licensed=False)
+    versions(world, (date(2020, 1, 1), {"reinjection_ratio": 0.5}), (date(2026, 1, 1), {"reinjection_ratio": 0.9}))
+    take(world, OTHER, date(2025, 6, 1), 120, 600.0)
+    take(world, CODE, date(2025, 6, 1), 120, 1000.0)
+    assert world.alerts == [], "60 % where 50 % is due"
+    take(world, OTHER, date(2026, 1, 1), 120, 600.0)
+    take(world, CODE, date(2026, 1, 1), 120, 1000.0)
+    (alert,) = world.alerts
+    assert alert.level is Level.ORANGE and alert.onset > datetime(2025, 12, 31, tzinfo=UTC)

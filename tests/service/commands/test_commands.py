@@ -55,6 +55,23 @@ def test_a_station_is_added_shown_changed_and_never_deleted(run: Run) -> None:
     assert (code, refused["error"]) == (2, "conflict")
 
 
+def test_a_licence_is_changed_from_a_day_on_and_its_versions_are_listed(run: Run, tmp_path: Path) -> None:
+    add_well(run, "GT9")
+    stated = ("station=GT9", "holder=某", "valid_from=2020-01-01", "valid_to=2030-12-31", "quota_m3_per_a=300000", "source=批文")
+    assert run("licence", "add", "L9", *stated)[0] == 0
+    _, (changed,) = run("licence", "set", "L9", "quota_m3_per_a=200000", "effective_from=2025-01-01")
+    assert (changed["quota_m3_per_a"], changed["effective_from"], changed["holder"]) == (200000.0, "2025-01-01", "某")
+    listed = [entry for entry in run("licence", "list")[1] if entry["code"] == "L9"]
+    assert [(entry["effective_from"], entry["quota_m3_per_a"]) for entry in listed] == [("2020-01-01", 3e5), ("2025-01-01", 2e5)]
+    assert run("licence", "show", "L9")[1][0]["effective_from"] == "2025-01-01"
+    path = tmp_path / "licences.yaml"
+    path.write_text(yaml.safe_dump(listed), encoding="utf-8")
+    assert run("licence", "import", str(path))[0] == 0
+    assert [entry for entry in run("licence", "list")[1] if entry["code"] == "L9"] == listed
+    code, (refused,) = run("licence", "set", "L9", "superseded_on=2026-01-01")
+    assert code == 2 and "next version" in str(refused)
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [
