@@ -17,7 +17,7 @@ from analytics.sampling import Floats
 from analytics.welltest import least_squares
 
 STEHFEST_TERMS = 10
-GRID = 24
+GRID = 16
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,17 @@ class SlugWell:
 
 @dataclass(frozen=True)
 class SlugTest:
-    """Conductivity (m/d), specific storage (1/m), their sigmas, the displacement at the start (m) and the residual (m)."""
+    """What a slug test tells.
+
+    Attributes
+    ----------
+    conductivity_m_d, specific_storage_per_m : float
+        With their sigmas, m/d and 1/m.
+    displacement_m, rmse_m : float
+        Displacement at the start, and the residual.
+    early_d : float
+        By how much the slug fell before the clock's zero.
+    """
 
     conductivity_m_d: float
     conductivity_sigma_m_d: float
@@ -59,6 +69,7 @@ class SlugTest:
     displacement_m: float
     rmse_m: float
     n: int
+    early_d: float = 0.0
 
 
 @lru_cache(maxsize=4)
@@ -121,36 +132,48 @@ def slug_response(time_d: ArrayLike, well: SlugWell, conductivity_m_d: float, sp
     from scipy.special import k0e, k1e
 
     time = np.atleast_1d(np.asarray(time_d, dtype=np.float64))
-    eigenvalues, weights = _vertical_modes(well)
+    eigenvalues, weights, tail = _vertical_modes(well)
     terms = np.array(stehfest_weights(STEHFEST_TERMS))
     p = (np.log(2.0) / time)[:, None] * np.arange(1, STEHFEST_TERMS + 1)
     squared = p[:, :, None] * specific_storage_per_m / conductivity_m_d + well.anisotropy * eigenvalues**2
     x = np.sqrt(squared) * well.screen_radius_m
     radial = k0e(x) / (x * k1e(x))
-    g = (radial @ weights) / (2.0 * np.pi * conductivity_m_d * well.screen_m)
+    g = (radial @ weights + tail) / (2.0 * np.pi * conductivity_m_d * well.screen_m)
     area = np.pi * well.casing_radius_m**2
     return np.asarray((np.log(2.0) / time) * ((area * g / (1.0 + area * p * g)) @ terms), dtype=np.float64)
 
 
-def _vertical_modes(well: SlugWell) -> tuple[Floats, Floats]:
-    """Eigenvalues of the vertical and the weight of each in the mean over the screen."""
+def _vertical_modes(well: SlugWell) -> tuple[Floats, Floats, float]:
+    r"""Eigenvalues of the vertical, the weight of each in the mean over the screen, and what all beyond them add.
+
+    High modes decay within the screen's radius: :math:`K_0(x) / (x K_1(x)) \to 1/x - 1/(2x^2)`, and their weights are
+    :math:`2 / (B L \lambda^2)` in the mean, so that their sum is an integral.
+    """
     b, top, bottom = well.aquifer_m, well.top_m, well.top_m + well.screen_m
-    count = int(np.clip(4.0 * b / well.screen_radius_m / np.pi, 8, 1500))
+    if not well.unconfined and well.screen_m >= b * (1.0 - 1e-9):
+        return np.zeros(1), np.ones(1), 0.0
+    count = int(np.clip(2.0 * b / well.screen_radius_m / np.pi, 8, 1500))
     if well.unconfined:
         eigenvalues = np.asarray((np.arange(count) + 0.5) * np.pi / b, dtype=np.float64)
         means = (np.cos(eigenvalues * top) - np.cos(eigenvalues * bottom)) / (eigenvalues * well.screen_m)
-        return eigenvalues, np.asarray(2.0 * well.screen_m / b * means**2, dtype=np.float64)
-    if well.screen_m >= b * (1.0 - 1e-9):
-        return np.zeros(1), np.ones(1)
-    eigenvalues = np.asarray(np.arange(count) * np.pi / b, dtype=np.float64)
-    first = eigenvalues == 0.0
-    means = (np.sin(eigenvalues * bottom) - np.sin(eigenvalues * top)) / np.where(first, 1.0, eigenvalues * well.screen_m)
-    weights = np.asarray(2.0 * well.screen_m / b * means**2, dtype=np.float64)
-    return eigenvalues, np.where(first, well.screen_m / b, weights)
+        weights = np.asarray(2.0 * well.screen_m / b * means**2, dtype=np.float64)
+    else:
+        eigenvalues = np.asarray(np.arange(count) * np.pi / b, dtype=np.float64)
+        first = eigenvalues == 0.0
+        means = (np.sin(eigenvalues * bottom) - np.sin(eigenvalues * top)) / np.where(first, 1.0, eigenvalues * well.screen_m)
+        weights = np.where(first, well.screen_m / b, 2.0 * well.screen_m / b * means**2)
+    edge = float(eigenvalues[-1]) + 0.5 * np.pi / b
+    thin = np.sqrt(well.anisotropy) * well.screen_radius_m
+    tail = (1.0 - 1.0 / (3.0 * thin * edge)) / (np.pi * well.screen_m * thin * edge**2)
+    return eigenvalues, weights, tail
 
 
 def fit_slug(
-    time_d: ArrayLike, displacement_m: ArrayLike, well: SlugWell, displacement_at_start_m: float | None = None
+    time_d: ArrayLike,
+    displacement_m: ArrayLike,
+    well: SlugWell,
+    displacement_at_start_m: float | None = None,
+    clock_d: float = 0.0,
 ) -> SlugTest | None:
     """Fit conductivity and specific storage to a slug test.
 
@@ -161,6 +184,9 @@ def fit_slug(
     well : SlugWell
     displacement_at_start_m : float, optional
         H0; the first sample where it is not known.
+    clock_d : float
+        Interval of a logger that runs on by itself: the slug fell up to so much before the time that it calls 0, and what fits best in
+        that span is taken. The storage of a quick test hangs on its first tenths of a second. 0 = the start was observed.
 
     Returns
     -------
@@ -187,23 +213,41 @@ def fit_slug(
     time, seen = time[after], seen[after]
     if time.size < 5 or start == 0.0:
         return None
+    starts = [0.0, 0.5 * clock_d, clock_d] if clock_d > 0.0 else [0.0]
+    fits = [_fit_from(time, seen, well, start)]
+    for early in starts[1:]:
+        fits.append(_fit_from(time + early, seen, well, start, fits[-1][0]))
+    best = int(np.argmin([rmse for _, _, rmse in fits]))
+    values, sigmas, rmse = fits[best]
+    k, storage = float(np.exp(values[0])), float(np.exp(values[1]))
+    return SlugTest(k, k * float(sigmas[0]), storage, storage * float(sigmas[1]), start, rmse, int(time.size), starts[best])
+
+
+def _fit_from(
+    time: Floats, seen: Floats, well: SlugWell, start: float, first: Floats | None = None
+) -> tuple[Floats, Floats, float]:
+    """Logarithms of conductivity and storage with their sigmas, and the residual; `first` is where the search begins."""
     grid = np.geomspace(time.min(), time.max(), GRID)
 
     def residual(parameters: Floats) -> Floats:
         curve = slug_response(grid, well, float(np.exp(parameters[0])), float(np.exp(parameters[1])))
         return np.asarray(start * _smooth(np.log(grid), curve, np.log(time)) - seen)
 
-    below = seen / start < 0.5
+    if first is None:
+        first = np.log([_hvorslev(time, seen / start, well), 1e-4])
+    return least_squares(residual, first, step=1e-4, tolerance=1e-7)
+
+
+def _hvorslev(time: Floats, left: Floats, well: SlugWell) -> float:
+    """A first conductivity from the time in which half of the slug is gone."""
+    below = left < 0.5
     half_d = float(time[below][0]) if below.any() else float(time.max())
     length = max(np.log(well.screen_m / well.screen_radius_m), 0.5)
-    first = well.casing_radius_m**2 * length * np.log(2.0) / (2.0 * well.screen_m * half_d)
-    values, sigmas, rmse = least_squares(residual, np.array([np.log(first), np.log(1e-4)]), step=1e-4, tolerance=1e-7)
-    k, storage = float(np.exp(values[0])), float(np.exp(values[1]))
-    return SlugTest(k, k * float(sigmas[0]), storage, storage * float(sigmas[1]), start, rmse, int(time.size))
+    return float(well.casing_radius_m**2 * length * np.log(2.0) / (2.0 * well.screen_m * half_d))
 
 
 def _smooth(x: Floats, y: Floats, at: Floats) -> Floats:
-    """Cubic spline through the grid: the response is smooth in log time, and a few nodes carry it to 1e-4."""
+    """Cubic spline through the grid: the response is smooth in log time, and a few nodes carry it to 2e-4, as far as the inversion goes."""
     from scipy.interpolate import CubicSpline
 
     return np.asarray(CubicSpline(x, y)(at), dtype=np.float64)

@@ -84,7 +84,7 @@ def bench_well_tests(folder: Path) -> None:
     row("Hardinxveld k m/d (MLU)", found.transmissivity / 27.0, 51.53, seconds)
     rows = np.loadtxt(folder / "slug.txt", skiprows=1)
     well = SlugWell(0.125, 0.064, 1.52, 47.87, top_m=16.77)
-    slug, seconds = timed(lambda: fit_slug(rows[:, 0] / 86400.0, rows[:, 1], well, 0.671))
+    slug, seconds = timed(lambda: fit_slug(rows[:, 0] / 86400.0, rows[:, 1], well, 0.671, clock_d=0.1 / 86400.0))
     row("Pratt slug k m/d", slug.conductivity_m_d, 4.034, seconds)
     row("Pratt slug Ss 1/m", slug.specific_storage_per_m, 3.834e-4, seconds)
     rows = np.loadtxt(folder / "falling_head.txt")
