@@ -22,7 +22,7 @@ from analytics.forecast_models import MODELS
 from analytics.noise_doubt import student_quantile
 from analytics.sampling import Floats
 
-DEFAULT, REFERENCE = "careful_drift", "persistence"
+DEFAULT, REFERENCE = "combined", "persistence"
 MARGIN = 0.1
 """Another model is only preferred where it was better by a tenth, overall and in the newer half of the past."""
 FEWEST_ERRORS = 6

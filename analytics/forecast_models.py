@@ -27,6 +27,13 @@ Model = Callable[[Floats, Floats, Floats], Floats | None]
 
 DRIFT_SHARE = 0.5
 """Part of the smallest agreed slope that is carried on; trends of ground under managed pumping seldom last."""
+FADING_SHARE, FADING_A = 0.35, 0.8
+"""Part of the mean slope that is carried on beside it, and what is left of its speed after a year."""
+USUAL_TIMES = 2.0
+"""The mean slope is carried on up to so many times the usual change of a year: a speed never seen before seldom lasts."""
+SEASON_SHARE, SEASON_WINDOW_A = 0.5, 8.0
+"""Part of the seasonal wave that is carried on, and the newest years from which it is estimated."""
+MEAN_WINDOWS_A = (3.0, 5.0, 10.0)
 SETTLING = 0.7
 """A series settles where its last third moves at less than this share of the speed of its first third."""
 CURVE_SAMPLES = 100
@@ -56,6 +63,35 @@ def careful_drift(years: Floats, values: Floats, ahead: Floats) -> Floats | None
 
     See :func:`persistence` for parameters.
     """
+    agreed = _agreed_slope(years, values)
+    return None if agreed is None else np.asarray(values[-1] + DRIFT_SHARE * agreed * ahead)
+
+
+def combined(years: Floats, values: Floats, ahead: Floats) -> Floats | None:
+    """Careful drift, a part of the mean slope that fades, and half of the season, from the last value.
+
+    A drift that lasts, one that dies away and none at all are each right at some wells; their mean is never far off. See
+    :func:`persistence` for parameters.
+
+    Examples
+    --------
+    >>> t = np.arange(0.0, 12.0, 1.0 / 12.0)
+    >>> round(float(combined(t, 4.0 * t, np.array([1.0]))[0] - 4.0 * t[-1]), 3)
+    3.255
+    """
+    drifting = careful_drift(years, values, ahead)
+    if drifting is None:
+        return None
+    slopes = [slope for window in MEAN_WINDOWS_A if (slope := _seasonal_slope(years, values, window)) is not None]
+    changes = np.abs(_yearly_slopes(years, values))
+    most = USUAL_TIMES * float(np.median(changes)) if changes.size else np.inf
+    fading = float(np.clip(np.mean(slopes), -most, most)) if slopes else 0.0
+    reach = (1.0 - FADING_A**ahead) / -np.log(FADING_A)
+    return np.asarray(drifting + FADING_SHARE * fading * reach + SEASON_SHARE * _season(years, values, ahead))
+
+
+def _agreed_slope(years: Floats, values: Floats) -> float | None:
+    """The smallest of several slopes, 0 where they differ in sign."""
     if years.size < 4:
         return None
     slopes = [_seasonal_slope(years, values, window) for window in LONG_WINDOWS_A]
@@ -63,8 +99,25 @@ def careful_drift(years: Floats, values: Floats, ahead: Floats) -> Floats | None
     known = np.array([slope for slope in slopes if slope is not None])
     if not known.size:
         return None
-    agreed = 0.0 if known.min() < 0.0 < known.max() else float(known[np.argmin(np.abs(known))])
-    return np.asarray(values[-1] + DRIFT_SHARE * agreed * ahead)
+    return 0.0 if known.min() < 0.0 < known.max() else float(known[np.argmin(np.abs(known))])
+
+
+def _season(years: Floats, values: Floats, ahead: Floats) -> Floats:
+    """Change of the annual and semi-annual wave from the last sample on, beside a level that bends once a year; 0 with few samples."""
+    inside = years > years[-1] - SEASON_WINDOW_A
+    t, v = years[inside] - years[-1], values[inside]
+    span = float(-t[0])
+    if span < 3.0 or t.size < 6 * span:
+        return np.zeros(ahead.size)
+    knots = np.linspace(-span, 0.0, int(span) + 1)
+    level = np.maximum(1.0 - np.abs(t[:, None] - knots) / (knots[1] - knots[0]), 0.0)
+    wave = np.linalg.lstsq(np.hstack((level, _waves(t))), v - v[-1], rcond=None)[0][knots.size :]
+    return np.asarray((_waves(ahead) - _waves(np.zeros(1))) @ wave)
+
+
+def _waves(t: Floats) -> Floats:
+    angle = 2.0 * np.pi * t
+    return np.column_stack((np.sin(angle), np.cos(angle), np.sin(2.0 * angle), np.cos(2.0 * angle)))
 
 
 def trend(years: Floats, values: Floats, ahead: Floats) -> Floats | None:
@@ -88,13 +141,16 @@ def _seasonal_slope(years: Floats, values: Floats, window_a: float) -> float | N
 def _median_slope(years: Floats, values: Floats, window_a: float) -> float | None:
     """Median of the changes over whole years within a window, so that the season drops out."""
     inside = years > years[-1] - window_a
-    t, v = years[inside], values[inside]
+    slopes = _yearly_slopes(years[inside], values[inside])
+    return float(np.median(slopes)) if slopes.size >= 2 else None
+
+
+def _yearly_slopes(t: Floats, v: Floats) -> Floats:
+    """Slope from every sample to the one that follows it by a year."""
     later = np.searchsorted(t, t + 1.0 - 0.05)
     pairs = np.flatnonzero(later < t.size)
     pairs = pairs[t[later[pairs]] - t[pairs] < 1.5]
-    if pairs.size < 2:
-        return None
-    return float(np.median((v[later[pairs]] - v[pairs]) / (t[later[pairs]] - t[pairs])))
+    return np.asarray((v[later[pairs]] - v[pairs]) / (t[later[pairs]] - t[pairs]))
 
 
 def is_settling(years: Floats, values: Floats) -> bool:
@@ -182,6 +238,7 @@ MODELS: Mapping[str, Model] = MappingProxyType(
     {
         "persistence": persistence,
         "careful_drift": careful_drift,
+        "combined": combined,
         "trend": trend,
         "hyperbolic": hyperbolic,
         "exponential": exponential,

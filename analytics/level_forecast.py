@@ -22,7 +22,7 @@ from analytics.sampling import Floats, Samples
 from domain.finding import Outcome
 from domain.model import StationEvent, ValueKind
 
-NAME, VERSION = "forecast", "1"
+NAME, VERSION = "forecast", "2"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 
 from analytics import METHODS, Samples
 from analytics.backtest import back_test, bootstrap_difference, choose, half_widths, known_by, try_models
-from analytics.forecast_models import careful_drift, exponential, hyperbolic, is_settling, logistic, persistence
+from analytics.forecast_models import careful_drift, combined, exponential, hyperbolic, is_settling, logistic, persistence
 from analytics.level_forecast import ForecastParameters, blocks
 from analytics.method import aware
 from analytics.sampling import Floats
@@ -149,8 +149,51 @@ def test_compaction_36_months_ahead_is_below_persistence_with_intervals_that_cov
     groups = np.repeat(np.arange(len(own)), [part.size for part in own])
     difference, low, high = bootstrap_difference(e, p, groups, np.random.default_rng(1))
     assert difference < 0.0
-    assert low < difference < high
+    assert low < difference < high < 0.0
     assert 0.88 <= float(np.concatenate(inside).mean()) <= 0.99
+
+
+def test_the_last_three_windows_of_36_months_are_below_persistence(shared_data: Path) -> None:
+    """Three origins an extensometer, 36 months apart, the error over all months of the window."""
+    ahead = np.arange(1, 37) / 12.0
+    own, last = [], []
+    for years, values in _extensometers(shared_data / "extensometer/usgs_houston"):
+        for months in (108, 72, 36):
+            row = int(np.searchsorted(years, years[-1] - months / 12.0 + 0.01)) - 1
+            truth = np.interp(years[row] + ahead, years, values)
+            for found, model in ((own, combined), (last, persistence)):
+                said = model(years[: row + 1], values[: row + 1], ahead)
+                assert said is not None
+                found.append(float(np.sqrt(np.mean((said - truth) ** 2))))
+    assert len(own) == 21
+    assert np.sqrt(np.mean(np.square(own))) < 0.97 * np.sqrt(np.mean(np.square(last)))
+    assert np.mean(own) < 0.97 * np.mean(last)
+
+
+def test_the_combined_forecast_follows_the_season_and_doubts_a_speed_never_seen_before() -> None:
+    t, ahead = _monthly(20.0), np.array([0.5, 1.0])
+    season = 3.0 * np.cos(2.0 * np.pi * t)
+    said = combined(t, season, ahead)
+    assert said is not None
+    half_a_year, year = said - season[-1]
+    expected = 3.0 * (np.cos(2.0 * np.pi * (t[-1] + 0.5)) - np.cos(2.0 * np.pi * t[-1]))
+    assert half_a_year == pytest.approx(0.5 * expected, rel=0.1)
+    assert year == pytest.approx(0.0, abs=0.1)
+    sudden = 0.1 * t + np.where(t > 17.0, 5.0 * (t - 17.0), 0.0)
+    steady = 5.1 * t
+    told = [combined(t, values, np.array([3.0])) for values in (sudden, steady)]
+    assert told[0] is not None
+    assert told[1] is not None
+    assert told[0][0] - sudden[-1] < 0.2 * (told[1][0] - steady[-1])
+
+
+def test_the_combined_forecast_scales_and_shifts_with_the_series() -> None:
+    t, ahead = _monthly(15.0), np.array([0.5, 2.0])
+    values = np.cumsum(np.random.default_rng(4).normal(-0.1, 0.3, t.size)) + np.sin(2.0 * np.pi * t)
+    once, moved = combined(t, values, ahead), combined(t, -4.0 * values + 100.0, ahead)
+    assert once is not None
+    assert moved is not None
+    np.testing.assert_allclose(moved, -4.0 * once + 100.0, rtol=1e-9)
 
 
 def test_persistence_of_nothing_is_nothing() -> None:
