@@ -1,4 +1,7 @@
-"""Parameters and events as a run records them, read back so that it can be computed again. This file finishes with `event_from_json`."""
+"""Parameters, events and members as a run records them, read back so that it can be computed again.
+
+This file finishes with `member_from_json`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,9 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from analytics.groups.method import Member
 from analytics.method import plain
+from analytics.sampling import Samples
 from domain.model import EventEffect, EventKind, StationEvent
 
 
@@ -55,20 +60,24 @@ def inputs_as_json(events: Sequence[StationEvent], now: datetime) -> dict[str, A
     """What a run saw beside observations and parameters, as it is recorded with it."""
     return {
         "now": plain(now),
-        "events": [
-            {
-                "kind": str(event.kind),
-                "start": plain(event.start),
-                "end": plain(event.end),
-                "effect": str(event.effect),
-                "datastream": event.datastream,
-                "size": event.size,
-                "note": event.note,
-                "author": event.author,
-            }
-            for event in events
-        ],
+        "events": _events_as_json(events),
     }
+
+
+def _events_as_json(events: Sequence[StationEvent]) -> list[dict[str, Any]]:
+    return [
+        {
+            "kind": str(event.kind),
+            "start": plain(event.start),
+            "end": plain(event.end),
+            "effect": str(event.effect),
+            "datastream": event.datastream,
+            "size": event.size,
+            "note": event.note,
+            "author": event.author,
+        }
+        for event in events
+    ]
 
 
 def event_from_json(station: str, stored: Mapping[str, Any]) -> StationEvent:
@@ -84,3 +93,34 @@ def event_from_json(station: str, stored: Mapping[str, Any]) -> StationEvent:
         note=stored["note"],
         author=stored["author"],
     )
+
+
+PLACE = tuple(item.name for item in fields(Member) if item.name not in {"samples", "events"})
+"""What a group method sees of a member beside its observations and its log."""
+
+
+def group_inputs_as_json(members: Sequence[Member], about: str, now: datetime) -> dict[str, Any]:
+    """What a run on a group saw beside observations and parameters, as it is recorded with it.
+
+    Parameters
+    ----------
+    members : sequence of Member
+        In the order in which the method saw them.
+    about : str
+        The code under which the method returned this outcome; "" where it speaks for no single member.
+    now : datetime
+    """
+    return {
+        "now": plain(now),
+        "about": about,
+        "members": [
+            {name: plain(getattr(member, name)) for name in PLACE} | {"events": _events_as_json(member.events)}
+            for member in members
+        ],
+    }
+
+
+def member_from_json(stored: Mapping[str, Any], samples: Samples) -> Member:
+    """One member of a group as it was recorded, with the observations that it had then."""
+    events = tuple(event_from_json(stored["station"], event) for event in stored["events"])
+    return Member(samples=samples, events=events, **{name: stored[name] for name in PLACE})

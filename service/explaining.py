@@ -1,7 +1,7 @@
 """Recomputes stored results of the analytics from what was recorded with them, and says whether every digit comes out the same.
 
-Observations are read as of the ledger sequence that the run read; its parameters, its events and its `now` were stored with it. This
-file finishes with `explain_finding`.
+Observations are read as of the ledger sequence that the run read; its parameters, its events and its `now` were stored with it, and for
+a group of datastreams its members as they were. This file finishes with `explain_finding`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from datetime import datetime
 from typing import Any
 
 from analytics import METHODS, Samples
+from analytics.groups import GROUP_METHODS
 from analytics.method import plain
-from analytics.recorded import event_from_json, parameters_from_json
+from analytics.recorded import event_from_json, member_from_json, parameters_from_json
 from domain.errors import NotFoundError, RequestError
 from domain.finding import Outcome
 from service.bootstrap import Container
@@ -62,21 +63,51 @@ def recompute(container: Container, run: RunRow) -> Outcome:
     Raises
     ------
     RequestError
-        The method looks at several datastreams at once, or the run is older than the recording of inputs.
+        No such method is known any more, or the run is older than the recording of inputs.
+    NotFoundError
+        A datastream that it read is gone.
     """
-    if run.method not in METHODS:
-        raise RequestError(f"{run.method} is no method of one datastream.", remedy=f"it can be done for {', '.join(METHODS)}")
-    if "now" not in run.inputs:
+    if run.method not in METHODS and run.method not in GROUP_METHODS:
+        raise RequestError(
+            f"{run.method} is no method that can be recomputed.",
+            remedy=f"it can be done for {', '.join([*METHODS, *GROUP_METHODS])}",
+        )
+    if ("events" if run.method in METHODS else "members") not in run.inputs:
         raise RequestError(f"run {run.run_id} was stored before inputs were recorded.", remedy="run the analytics anew")
+    now = datetime.fromisoformat(run.inputs["now"])
+    return _recompute_one(container, run, now) if run.method in METHODS else _recompute_group(container, run, now)
+
+
+def _recompute_one(container: Container, run: RunRow, now: datetime) -> Outcome:
     datastream = container.registers.datastream_by_id(run.datastream_id)
     if datastream is None:
         raise NotFoundError(f"the datastream of run {run.run_id} is gone.")
-    data = container.observations.series(run.datastream_id, as_of=run.read_seq)
-    samples = Samples(data.time, data.result, data.sigma, data.quality.astype("uint8"))
     method = METHODS[run.method]
     events = [event_from_json(datastream.station, stored) for stored in run.inputs["events"]]
-    now = datetime.fromisoformat(run.inputs["now"])
+    samples = _samples(container, run.datastream_id, run.read_seq)
     return method.run(samples, events, parameters_from_json(method.parameters, run.parameters), now)
+
+
+def _recompute_group(container: Container, run: RunRow, now: datetime) -> Outcome:
+    members = []
+    for stored in run.inputs["members"]:
+        datastream = container.registers.datastream(stored["datastream"])
+        if datastream is None or datastream.datastream_id is None:
+            raise NotFoundError(f"the datastream {stored['datastream']}, which run {run.run_id} read, is gone.")
+        members.append(member_from_json(stored, _samples(container, datastream.datastream_id, run.read_seq)))
+    method = GROUP_METHODS[run.method]
+    outcomes = method.run(members, parameters_from_json(method.parameters, run.parameters), now)
+    if run.inputs["about"] not in outcomes:
+        raise RequestError(
+            f"{run.method} of today says nothing where run {run.run_id} said something.",
+            remedy=f"its version was {run.version}, today's is {method.version}",
+        )
+    return outcomes[run.inputs["about"]]
+
+
+def _samples(container: Container, datastream_id: int, read_seq: int) -> Samples:
+    data = container.observations.series(datastream_id, as_of=read_seq)
+    return Samples(data.time, data.result, data.sigma, data.quality.astype("uint8"))
 
 
 def explain_run(container: Container, run: RunRow) -> dict[str, Any]:

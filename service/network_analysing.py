@@ -14,6 +14,7 @@ from typing import Any
 
 from analytics import Samples
 from analytics.groups import GROUP_METHODS, Member
+from analytics.recorded import group_inputs_as_json
 from domain.errors import UnavailableError
 from domain.finding import FindingKind, Outcome
 from domain.model import Datastream, EventEffect, EventKind, StationEvent
@@ -124,7 +125,8 @@ class NetworkAnalyst:
         """Analyse one group and store what comes out on the datastreams that it is about."""
         container = self._container
         read_seq = container.analyses.current_seq()
-        outcomes = self._run(self.task(group, registry, now, read_seq))
+        task = self.task(group, registry, now, read_seq)
+        outcomes = self._run(task)
         members = {member.code: member for member in group.members}
         for code in sorted({code for code, _ in outcomes}):
             mine = [outcome for about, outcome in outcomes if about == code]
@@ -132,7 +134,9 @@ class NetworkAnalyst:
                 continue  # nothing to hang on a datastream that may not even exist
             about = members[code] if code else home_of(container, group, mine[0].run.method, mine[0].run.version)
             before = self._common_modes(about)
-            container.analyses.save(about, mine, read_seq, is_whole=False)
+            inputs = group_inputs_as_json(task.members, code, now)
+            kept = [replace(outcome, run=replace(outcome.run, inputs=inputs)) for outcome in mine]
+            container.analyses.save(about, kept, read_seq, is_whole=False)
             if group.key.startswith(MARKS) and self._common_modes(about) != before:
                 # The rates of all marks of the datum were judged without this step: judge them again.
                 container.work.enqueue("analyse", [key for m in group.members if (key := m.datastream_id) is not None])
