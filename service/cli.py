@@ -209,7 +209,8 @@ def _add_analysis(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     explain.add_argument("method", nargs="?", help="velocity, rate_12mo, anomaly, forecast, time_to_limit ... of that datastream")
     explain.add_argument("--as-of", help="the run that was newest then: a ledger sequence, or a time with offset")
     audit = _command(commands, "audit", "service.commands.analysis:audit", "verify the hash chain of the audit log", machine=True)
-    audit.add_argument("action", choices=("verify",))
+    audit.add_argument("action", choices=("verify", "head"), help="verify the chain, or print its head to be kept elsewhere")
+    audit.add_argument("--head", action="append", metavar="ID:HASH", help="a head that was printed once must still be there")
 
 
 def _add_insar(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

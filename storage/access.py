@@ -7,12 +7,12 @@ finishes with `AccessRepository`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from psycopg.rows import class_row
+from psycopg.rows import class_row, dict_row
 
 from domain.errors import ConflictError, NotFoundError
 from storage.database import Connection, Database, refusals_are_conflicts
@@ -21,6 +21,7 @@ from storage.queries import load_statements
 
 SQL = load_statements("access")
 T = TypeVar("T")
+_NOTHING_YET = "0" * 64
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -87,12 +88,19 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class AuditReport:
-    """Whether the chain holds, over how many entries, where it breaks first, and its newest hash."""
+    """Whether the chain holds, over how many entries, where it breaks first, and its newest entry.
+
+    `truncated` says that entries are missing at the end: the head that is kept with every entry, or one that was kept elsewhere
+    (`missing_head`), names one that is not there any more.
+    """
 
     ok: bool
     entries: int
     first_broken: int | None
+    newest_id: int | None
     newest_hash: str | None
+    truncated: bool = False
+    missing_head: str | None = None
 
 
 class AccessRepository:
@@ -240,12 +248,30 @@ class AccessRepository:
         """Return entries with an id above `after`, oldest first."""
         return self._all(AuditEntry, SQL.audit_entries, {"after": after, "limit": limit})
 
-    def verify_audit(self) -> AuditReport:
-        """Compute the hash chain of the audit log again and say whether it holds."""
+    def verify_audit(self, kept: Sequence[tuple[int, str]] = ()) -> AuditReport:
+        """Compute the hash chain of the audit log again and say whether it holds.
+
+        Parameters
+        ----------
+        kept
+            Heads (id, hash) that were kept outside the database: each must still stand in the chain.
+        """
         with self._database.transaction() as connection:
-            row = connection.execute(SQL.verify_audit).fetchone()
-        assert row is not None
-        return AuditReport(ok=row[1] is None, entries=row[0], first_broken=row[1], newest_hash=row[2])
+            with connection.cursor(row_factory=dict_row) as cursor:
+                row = cursor.execute(SQL.verify_audit).fetchone()
+            assert row is not None
+            missing = next((f"{number}:{digest}" for number, digest in kept if _hash_of(connection, number) != digest), None)
+        newest = row["newest_hash"] or _NOTHING_YET
+        truncated = missing is not None or row["head_entries"] != row["entries"] or row["head_hash"] != newest
+        return AuditReport(
+            ok=row["first_broken"] is None and not truncated,
+            entries=row["entries"],
+            first_broken=row["first_broken"],
+            newest_id=row["newest_id"],
+            newest_hash=row["newest_hash"],
+            truncated=truncated,
+            missing_head=missing,
+        )
 
     # -- idempotency ------------------------------------------------------------------------------------------------------
 
@@ -288,3 +314,8 @@ def _id_of(connection: Connection, statement: bytes, name: str | None, noun: str
     if found is None:
         raise NotFoundError(f"there is no {noun} {name}.")
     return found
+
+
+def _hash_of(connection: Connection, entry_id: int) -> str | None:
+    row = connection.execute(SQL.audit_hash_of, [entry_id]).fetchone()
+    return None if row is None else str(row[0])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from domain.errors import NotFoundError, RequestError
@@ -16,6 +18,8 @@ from service.commands.output import emit, say
 from service.settings import load_settings
 
 PAGE = 1000
+AUDIT_HEAD = "audit-head"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def analyse(arguments: argparse.Namespace) -> int:
@@ -134,15 +138,43 @@ def _explained(container: Container, arguments: argparse.Namespace) -> dict[str,
 
 
 def audit(arguments: argparse.Namespace) -> int:
-    """Verify the hash chain of the audit log; exit 1 when it is broken."""
-    with Container(load_settings({"home": arguments.home})) as container:
-        report = container.access.verify_audit()
+    """Verify the audit log, or print its head; exit 1 when it is broken.
+
+    The head of a log that was found whole is kept in the home, outside the database, and asked for the next time.
+    """
+    settings = load_settings({"home": arguments.home})
+    kept = settings.home / AUDIT_HEAD
+    with Container(settings) as container:
+        report = container.access.verify_audit([*_heads(arguments.head or ()), *_heads(_kept(kept))])
+    if report.ok and report.newest_id is not None:
+        settings.home.mkdir(parents=True, exist_ok=True)
+        kept.write_text(f"{report.newest_id}:{report.newest_hash}\n", encoding="utf-8")
     if arguments.json:
         emit(report)
+    elif arguments.action == "head" and report.ok:
+        say(f"{report.newest_id or 0}:{report.newest_hash or ''}")
     else:
-        say(
-            f"{report.entries} entries, the chain is whole"
-            if report.ok
-            else f"{report.entries} entries, the chain is broken at entry {report.first_broken}"
-        )
+        say(f"{report.entries} entries, {_standing(report)}")
     return 0 if report.ok else 1
+
+
+def _standing(report: Any) -> str:
+    if report.first_broken is not None:
+        return f"the chain is broken at entry {report.first_broken}"
+    if report.missing_head is not None:
+        return f"entries are missing at the end: the kept head {report.missing_head} is not there"
+    return "entries are missing at the end" if report.truncated else "the chain is whole"
+
+
+def _kept(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").split() if path.exists() else []
+
+
+def _heads(texts: Iterable[str]) -> Iterator[tuple[int, str]]:
+    for text in texts:
+        number, _, digest = text.partition(":")
+        if not number.isdecimal() or not _SHA256.fullmatch(digest):
+            raise RequestError(
+                f"{text!r} is no head.", where="--head", remedy="write ID:HASH as `groundwatch audit head` prints it"
+            )
+        yield int(number), digest

@@ -78,17 +78,24 @@ SELECT id AS entry_id, recorded_at, actor, action, subject, detail, previous_has
 FROM audit_log WHERE id > %(after)s ORDER BY id LIMIT %(limit)s;
 
 -- name: verify_audit
--- The first entry that does not follow from the one before it, and how many there are; the newest hash shows a cut-off end to whoever
--- kept an earlier one.
+-- The first entry that does not follow from the one before it, how many there are, and the newest beside the head that is kept of them.
+-- Entries are hashed in the newer way from the first that is: one that says otherwise later was put in.
 WITH chain AS (
-    SELECT id, previous_hash, entry_hash,
+    SELECT id, previous_hash, entry_hash, hash_version,
            coalesce(lag(entry_hash) OVER (ORDER BY id), repeat('0', 64)) AS hash_before,
-           encode(sha256(convert_to(concat_ws('|', previous_hash, extract(epoch FROM recorded_at)::text, actor, action, subject,
-                                              detail::text), 'UTF8')), 'hex') AS computed
+           coalesce(lag(hash_version) OVER (ORDER BY id), 1) AS version_before,
+           audit_hash(hash_version, previous_hash, recorded_at, actor, action, subject, detail) AS computed
     FROM audit_log)
-SELECT count(*), min(id) FILTER (WHERE previous_hash <> hash_before OR entry_hash <> computed),
-       (SELECT entry_hash FROM audit_log ORDER BY id DESC LIMIT 1)
+SELECT count(*) AS entries,
+       min(id) FILTER (WHERE previous_hash <> hash_before OR entry_hash <> computed OR hash_version < version_before) AS first_broken,
+       (SELECT id FROM audit_log ORDER BY id DESC LIMIT 1) AS newest_id,
+       (SELECT entry_hash FROM audit_log ORDER BY id DESC LIMIT 1) AS newest_hash,
+       (SELECT entries FROM audit_head) AS head_entries,
+       (SELECT entry_hash FROM audit_head) AS head_hash
 FROM chain;
+
+-- name: audit_hash_of
+SELECT entry_hash FROM audit_log WHERE id = %s;
 
 -- name: idempotent
 SELECT request_sha256, response FROM idempotency WHERE key = %s AND owner = %s;

@@ -112,6 +112,79 @@ def test_a_forged_entry_breaks_the_audit_chain(access: AccessRepository, databas
     assert access.verify_audit().first_broken == ids[4]
 
 
+def forge(database: Database, *statements: str) -> None:
+    """What somebody who owns the database could do."""
+    with psycopg.connect(database.url) as connection:
+        connection.execute("SET session_replication_role = replica")
+        for statement in statements:
+            connection.execute(statement)
+
+
+REHASH = "UPDATE audit_log SET entry_hash = audit_hash(hash_version, previous_hash, recorded_at, actor, action, subject, detail) WHERE id = 3"
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize(
+    ("statements", "first_broken", "truncated"),
+    [
+        (["UPDATE audit_log SET actor = 'wang' WHERE id = 3"], 3, False),
+        (["UPDATE audit_log SET recorded_at = recorded_at - interval '1 day' WHERE id = 3"], 3, False),
+        (["UPDATE audit_log SET detail = '{\"n\": 7}' WHERE id = 3"], 3, False),
+        (["UPDATE audit_log SET actor = 'li|read', action = 'x' WHERE id = 4"], 4, False),
+        (["UPDATE audit_log SET actor = 'wang' WHERE id = 3", REHASH], 4, False),
+        (["DELETE FROM audit_log WHERE id = 3"], 4, True),
+        (["DELETE FROM audit_log WHERE id = 1"], 2, True),
+        (["UPDATE audit_log SET id = 30 - id OVERRIDING WHERE id IN (2, 3)"], None, False),
+        (["DELETE FROM audit_log WHERE id = 5"], None, True),
+        (["DELETE FROM audit_log WHERE id > 2"], None, True),
+        (["DELETE FROM audit_log"], None, True),
+        (["UPDATE audit_log SET hash_version = 1 WHERE id = 4"], 4, False),
+    ],
+)
+def test_whatever_is_done_to_the_audit_log_is_seen(
+    own_database_url: str, statements: list[str], first_broken: int | None, truncated: bool
+) -> None:
+    with Database(own_database_url) as own:
+        log = AccessRepository(own)
+        ids = [log.audit_append("li", "read|x" if n == 3 else "read", f"station {n}", {"n": n}) for n in range(5)]
+        assert ids == [1, 2, 3, 4, 5] and log.verify_audit().ok
+        if "OVERRIDING" in statements[0]:  # two entries change places
+            statements = [f"UPDATE audit_log SET id = {new} WHERE id = {old}" for old, new in ((2, 20), (3, 2), (20, 3))]
+            first_broken = 2
+            with psycopg.connect(own.url) as connection:
+                connection.execute("ALTER TABLE audit_log ALTER COLUMN id DROP IDENTITY")
+        forge(own, *statements)
+        report = log.verify_audit()
+        assert (report.ok, report.first_broken, report.truncated) == (False, first_broken, truncated)
+
+
+@pytest.mark.stack
+def test_an_end_that_was_cut_off_with_its_head_is_seen_by_a_head_that_was_kept_elsewhere(own_database_url: str) -> None:
+    with Database(own_database_url) as own:
+        log = AccessRepository(own)
+        for n in range(5):
+            log.audit_append("li", "read", f"station {n}", {})
+        kept = log.verify_audit()
+        assert kept.newest_id == 5 and kept.newest_hash is not None
+        forge(
+            own,
+            "DELETE FROM audit_log WHERE id > 3",
+            "UPDATE audit_head SET entries = 3, entry_id = 3, entry_hash = (SELECT entry_hash FROM audit_log WHERE id = 3)",
+        )
+        assert log.verify_audit().ok, "without a head from elsewhere nobody can tell"
+        report = log.verify_audit([(kept.newest_id, kept.newest_hash)])
+        assert (report.ok, report.truncated, report.missing_head) == (False, True, f"5:{kept.newest_hash}")
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("table", ["audit_log", "audit_head", "alert_transition", "case_event", "alert_verdict"])
+def test_no_log_is_emptied(own_database_url: str, table: str) -> None:
+    with Database(own_database_url) as own, psycopg.connect(own.url) as connection:
+        AccessRepository(own).audit_append("li", "read", "x", {})
+        with pytest.raises(psycopg.errors.IntegrityConstraintViolation, match="append-only"):
+            connection.execute(f"TRUNCATE {table}")
+
+
 @pytest.mark.stack
 def test_an_answer_is_remembered_for_its_owner(access: AccessRepository) -> None:
     access.remember("k", "li", digest("body"), {"accepted": 1})

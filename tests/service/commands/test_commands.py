@@ -273,3 +273,15 @@ def test_check_and_audit_say_that_all_is_well(run: Run) -> None:
     assert code == (0 if answer["ok"] else 1)
     code, (report,) = run("audit", "verify")
     assert (code, report["ok"]) == (0, True)
+
+
+def test_the_head_of_the_audit_log_is_kept_outside_the_database(run: Run, tmp_path: Path, database_url: str) -> None:
+    run("station", "add", "AUDITED", "kind=other", "name_zh=x", "name_en=x")
+    code, (report,) = run("audit", "verify")
+    head = f"{report['newest_id']}:{report['newest_hash']}"
+    assert code == 0 and (tmp_path / "home" / "audit-head").read_text(encoding="utf-8").strip() == head
+    assert run("audit", "verify", "--head", head)[0] == 0
+    code, (cut,) = run("audit", "verify", "--head", f"{report['newest_id'] + 1}:{report['newest_hash']}")
+    assert (code, cut["ok"], cut["truncated"]) == (1, False, True)
+    code, (refused,) = run("audit", "verify", "--head", "yesterday")
+    assert code == 2 and "no head" in str(refused)
