@@ -41,7 +41,7 @@ class PointBlock:
     attributes
         By name, each of shape (points,); NaN = unknown.
     displacement_mm
-        Shape (epochs, points): toward the satellite positive; NaN = no value at this epoch.
+        Shape (epochs, points), best stored point by point: toward the satellite positive; NaN = no value at this epoch.
     line
         Line of the file on which each point stands, from 1.
     rejected
@@ -66,7 +66,7 @@ class PointBlock:
             self.longitude_deg[rows],
             self.latitude_deg[rows],
             {name: values[rows] for name, values in self.attributes.items()},
-            np.take(self.displacement_mm, np.flatnonzero(rows) if rows.dtype == bool else rows, axis=1),
+            self.displacement_mm.T[rows].T,
             self.line[rows],
             self.rejected,
         )

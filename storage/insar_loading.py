@@ -91,7 +91,8 @@ def _load_block(connection: Connection, delivery: NewDelivery, delivery_id: int,
     with connection.cursor() as cursor, cursor.copy(SQL.copy_tiles) as copy:
         copy.write(HEADER)
         for tile, start in enumerate(range(0, len(order), TILE_POINTS)):
-            copy.write(encode_tile(delivery_id, loaded.tiles + tile, block, order[start : start + TILE_POINTS], names))
+            for part in encode_tile(delivery_id, loaded.tiles + tile, block, order[start : start + TILE_POINTS], names):
+                copy.write(part)
         copy.write(TRAILER)
     place = np.arange(len(order))
     numbers = (loaded.tiles + place // TILE_POINTS) * TILE_POINTS + place % TILE_POINTS
@@ -126,11 +127,15 @@ def hilbert(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArr
     return place
 
 
-def encode_tile(delivery_id: int, tile_no: int, block: PointBlock, rows: npt.NDArray[np.intp], names: Sequence[str]) -> bytes:
-    """Return a tile as one row of binary COPY."""
+def encode_tile(
+    delivery_id: int, tile_no: int, block: PointBlock, rows: npt.NDArray[np.intp], names: Sequence[str]
+) -> Iterator[bytes | memoryview]:
+    """Yield a tile as one row of binary COPY: what stands before the displacement, and the displacement without a further copy."""
     longitude, latitude = block.longitude_deg[rows], block.latitude_deg[rows]
     corners = struct.pack(">dddd", longitude.max(), latitude.max(), longitude.min(), latitude.min())
     attributes = np.stack([block.attributes[name][rows] for name in names]) if names else np.empty((0, len(rows)), np.float32)
+    # Points are gathered first, whole rows at a time, and turned into epochs after that.
+    displacement = np.ascontiguousarray(block.displacement_mm.T[rows].T, dtype="<f4")
     fields = (
         struct.pack(">i", delivery_id),
         struct.pack(">i", tile_no),
@@ -139,10 +144,11 @@ def encode_tile(delivery_id: int, tile_no: int, block: PointBlock, rows: npt.NDA
         np.rint(longitude * POSITION_SCALE).astype("<i4").tobytes(),
         np.rint(latitude * POSITION_SCALE).astype("<i4").tobytes(),
         attributes.astype("<f4", copy=False).tobytes(),
-        np.take(block.displacement_mm, rows, axis=1).astype("<f4", copy=False).tobytes(),
     )
-    assert len(fields) == _COLUMNS_OF_TILE
-    return struct.pack(">h", _COLUMNS_OF_TILE) + b"".join(struct.pack(">i", len(part)) + part for part in fields)
+    assert len(fields) == _COLUMNS_OF_TILE - 1
+    before = b"".join(struct.pack(">i", len(part)) + part for part in fields)
+    yield struct.pack(">h", _COLUMNS_OF_TILE) + before + struct.pack(">i", displacement.nbytes)
+    yield displacement.data.cast("B")
 
 
 def encode_points(

@@ -22,8 +22,9 @@ from domain.insar import DeliveryReceipt, DeliveryStore, LargeFiles, NewDelivery
 from domain.model import CHANNEL_CODE, Datastream, Disclosure, Station, StationKind, datastream_code, station_code
 from domain.observation import Rejected
 from domain.ports import Registry
+from ingest.insar.blocks import Layout
 from ingest.insar.profile import InsarProfile, load_insar_profile
-from ingest.insar.reading import BLOCK_BYTES, Layout, open_delivery, read_blocks, read_layout, sorted_header
+from ingest.insar.reading import BLOCK_BYTES, open_delivery, read_blocks, read_layout, sorted_header
 from ingest.report import ImportReport
 
 PROPERTY = "los_displacement"

@@ -17,7 +17,6 @@ import numpy as np
 from domain.errors import FormatError, NotFoundError, RequestError
 from service.bootstrap import Container
 from service.commands.output import complain, emit, jsonable, say
-from service.insar import delivery_of
 from service.settings import load_settings
 
 if TYPE_CHECKING:
@@ -96,6 +95,8 @@ def _delivery_json(row: DeliveryRow) -> dict[str, Any]:
 
 def show(arguments: argparse.Namespace) -> int:
     """Show a delivery with its analyses, or one of its points with its series and results."""
+    from service.insar import delivery_of
+
     with Container(load_settings({"home": arguments.home})) as container:
         row = delivery_of(container, arguments.delivery)
         runs = container.insar.runs(row.delivery_id)
@@ -128,7 +129,7 @@ def _point_json(container: Container, row: DeliveryRow, runs: list[RunRow], pid:
 def analyse(arguments: argparse.Namespace) -> int:
     """Fit every point of a delivery, here or on a cluster, and store the results beside the points."""
     from analytics.insar import PointSettings
-    from service.insar import analyse_delivery
+    from service.insar import analyse_delivery, delivery_of
 
     settings = PointSettings(
         arguments.sigma,
@@ -165,7 +166,7 @@ def _decimal_year(text: str) -> float:
 
 def compare(arguments: argparse.Namespace) -> int:
     """Compare a delivery with the marks on the ground, or with another delivery; exit 1 when nothing can be told."""
-    from service.insar import compare_deliveries, compare_to_marks
+    from service.insar import compare_deliveries, compare_to_marks, delivery_of
 
     with Container(load_settings({"home": arguments.home})) as container:
         row = delivery_of(container, arguments.delivery)
@@ -189,7 +190,7 @@ def compare(arguments: argparse.Namespace) -> int:
 
 def decompose(arguments: argparse.Namespace) -> int:
     """Print up and east of the cells that an ascending and a descending delivery share: CSV, or JSON lines."""
-    from service.insar import decompose_deliveries
+    from service.insar import decompose_deliveries, delivery_of
 
     with Container(load_settings({"home": arguments.home})) as container:
         pair = [delivery_of(container, code) for code in (arguments.ascending, arguments.descending)]

@@ -13,12 +13,13 @@ SELECT 1 FROM insar_delivery WHERE lower(code) = lower(%s);
 SELECT insar_begin_loading(), set_config('maintenance_work_mem', '256MB', true);
 
 -- name: copy_points
+-- The tables were made in this transaction: rows may be frozen at once, so that nothing has to write them again later.
 COPY insar_point_loading (delivery_id, point_no, pid, position, height, rate, sigma, cumulative, coherence)
-FROM STDIN (FORMAT binary);
+FROM STDIN (FORMAT binary, FREEZE);
 
 -- name: copy_tiles
 COPY insar_tile_loading (delivery_id, tile_no, points, bounds, longitude, latitude, attributes, displacement)
-FROM STDIN (FORMAT binary);
+FROM STDIN (FORMAT binary, FREEZE);
 
 -- name: finish_loading
 SELECT insar_finish_loading(%s);
