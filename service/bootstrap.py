@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from storage.database import Database
     from storage.devices import DeviceRepository
     from storage.foreign import ForeignRepository
+    from storage.health import HealthRepository
     from storage.insar import InsarRepository
     from storage.leader import Leadership
     from storage.observations import ObservationRepository
@@ -204,6 +205,13 @@ class Container:
         from storage.quality import QualityRepository
 
         return QualityRepository(self.db)
+
+    @cached_property
+    def health(self) -> HealthRepository:
+        """Return what tells of instruments."""
+        from storage.health import HealthRepository
+
+        return HealthRepository(self.db)
 
     @cached_property
     def inspector(self) -> Inspector:

@@ -13,6 +13,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from analytics.clock import ClockOffset, clock_offset
+from analytics.sensor_drift import DriftState
+from service.quality.drift import StationDrift, sensor_drifts
 from storage.quality import HealthRow
 
 if TYPE_CHECKING:
@@ -63,6 +65,9 @@ class StationHealth:
     battery_v: float | None
     signal: float | None
     clock: ClockOffset | None
+    drift: StationDrift | None
+    quarantined: int
+    findings: int
     reasons: Mapping[str, int]
     datastreams: tuple[DatastreamHealth, ...]
 
@@ -91,6 +96,9 @@ def summarise(
     now: datetime,
     *,
     clock: ClockOffset | None = None,
+    drift: StationDrift | None = None,
+    quarantined: int = 0,
+    findings: int = 0,
     reasons: Mapping[str, int] | None = None,
 ) -> StationHealth:
     """Return one station's health from the rows of its datastreams."""
@@ -105,7 +113,7 @@ def summarise(
     found = dict(reasons or {})
     return StationHealth(
         station,
-        _state(streams, complete, usable, clock),
+        _state(streams, complete, usable, clock, drift),
         (now - start).total_seconds() / 3600.0,
         max((item.last_time for item in streams if item.last_time is not None), default=None),
         max((item.last_received_at for item in streams if item.last_received_at is not None), default=None),
@@ -114,6 +122,9 @@ def summarise(
         newest[BATTERY],
         newest[SIGNAL],
         clock,
+        drift,
+        quarantined,
+        findings,
         found,
         streams,
     )
@@ -124,24 +135,44 @@ def _is_wrong(clock: ClockOffset) -> bool:
 
 
 def _state(
-    streams: Sequence[DatastreamHealth], complete: float | None, usable: float | None, clock: ClockOffset | None
+    streams: Sequence[DatastreamHealth],
+    complete: float | None,
+    usable: float | None,
+    clock: ClockOffset | None,
+    drift: StationDrift | None,
 ) -> HealthState:
     told = [item.silent for item in streams if item.silent is not None]
     if told and all(told):
         return HealthState.SILENT
     low = [value for value in (complete, usable) if value is not None and value < INCOMPLETE_PERCENT]
-    if any(told) or low or (clock is not None and _is_wrong(clock)):
+    drifts = drift is not None and drift.found.state is DriftState.DRIFTING
+    if any(told) or low or drifts or (clock is not None and _is_wrong(clock)):
         return HealthState.DOUBTFUL
     return HealthState.OK if told else HealthState.CANNOT_TELL
 
 
-def board(container: Container, stations: Sequence[str] | None, now: datetime, window: timedelta) -> list[StationHealth]:
-    """Return the health of many stations by their codes; the clock is looked at only on a station's own page."""
+def board(container: Container, stations: Sequence[str], now: datetime, window: timedelta) -> list[StationHealth]:
+    """Return the health of many stations by their codes, each question asked once for all of them."""
     start = now - window
     own: dict[str, list[HealthRow]] = defaultdict(list)
     for row in container.quality.health_rows(start, now, stations):
         own[row.station].append(row)
-    return [summarise(station, rows, start, now) for station, rows in sorted(own.items())]
+    receipts = container.health.receipts(list(own), now - CLOCK_SPAN, now)
+    waiting, findings = container.health.waiting(), container.health.findings(start)
+    drifts = sensor_drifts(container, own, now)
+    return [
+        summarise(
+            station,
+            rows,
+            start,
+            now,
+            clock=clock_offset(*receipts[station]) if station in receipts else None,
+            drift=drifts.get(station),
+            quarantined=waiting.get(station.lower(), 0),
+            findings=findings.get(station, 0),
+        )
+        for station, rows in sorted(own.items())
+    ]
 
 
 def station_health(container: Container, station: str, now: datetime, window: timedelta) -> StationHealth:
@@ -151,4 +182,14 @@ def station_health(container: Container, station: str, now: datetime, window: ti
     ids = [row.datastream_id for row in rows]
     made, received = container.quality.receipts(ids, now - CLOCK_SPAN, now)
     reasons = container.quality.reason_counts(ids, start) if ids else {}
-    return summarise(station, rows, start, now, clock=clock_offset(made, received), reasons=reasons)
+    return summarise(
+        station,
+        rows,
+        start,
+        now,
+        clock=clock_offset(made, received),
+        drift=sensor_drifts(container, {station}, now).get(station),
+        quarantined=container.health.waiting().get(station.lower(), 0),
+        findings=container.health.findings(start).get(station, 0),
+        reasons=reasons,
+    )

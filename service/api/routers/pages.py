@@ -48,6 +48,12 @@ def alarm_quality_page(request: Request) -> Response:
     return _page(request, "alarm-quality.html")
 
 
+@router.get("/instruments")
+def instruments_page(request: Request) -> Response:
+    """Serve the page of instruments and unknown devices."""
+    return _page(request, "instruments.html")
+
+
 def _page(request: Request, name: str) -> Response:
     return _file(request, WEB / name, "text/html; charset=utf-8", {})
 

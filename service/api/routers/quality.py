@@ -126,7 +126,6 @@ def show_health(request: Request, caller: MayRead, code: str, hours: Hours = 24)
     container = container_of(request)
     station = visible_station(container, caller, code)
     health = station_health(container, station.code, container.clock(), timedelta(hours=hours))
-    clock = health.clock
     streams = [
         {
             "datastream": item.datastream,
@@ -143,8 +142,6 @@ def show_health(request: Request, caller: MayRead, code: str, hours: Hours = 24)
     ]
     return {
         **health_json(health),
-        "clock_offset_s": None if clock is None else number(clock.offset_s),
-        "clock_drift_s_per_d": None if clock is None else number(clock.drift_s_per_d),
         "reasons": [{"code": name, "observations": n, "meaning": REASONS.get(name)} for name, n in health.reasons.items()],
         "datastreams": streams,
     }
@@ -156,7 +153,8 @@ def _visible(container: Any, caller: Caller, station: Station, code: str) -> boo
 
 
 def health_json(health: StationHealth) -> dict[str, Any]:
-    """Return a station's line on the board."""
+    """Return a station's line on the board; `drift` is null where no property is looked at."""
+    clock, drift = health.clock, health.drift
     return {
         "station": health.station,
         "state": health.state.value,
@@ -166,4 +164,19 @@ def health_json(health: StationHealth) -> dict[str, Any]:
         "usable_percent": number(health.usable_percent),
         "battery_v": number(health.battery_v),
         "signal": number(health.signal),
+        "clock_offset_s": None if clock is None else number(clock.offset_s),
+        "clock_drift_s_per_d": None if clock is None else number(clock.drift_s_per_d),
+        "drift": None
+        if drift is None
+        else {
+            "state": drift.found.state.value,
+            "datastream": drift.datastream,
+            "unit": drift.unit,
+            "rate_per_30d": number(drift.found.rate_per_30d),
+            "half_width_95": number(drift.found.half_width),
+            "neighbours": drift.found.neighbours,
+        },
+        "quarantined": health.quarantined,
+        "findings": health.findings,
+        "doubtful": sum(stream.received - stream.usable for stream in health.datastreams),
     }

@@ -7,6 +7,7 @@ export const PAGES = [
   { path: "/", key: "nav.overview" },
   { path: "/cases", key: "nav.cases" },
   { path: "/alarm-quality", key: "nav.quality" },
+  { path: "/instruments", key: "nav.instruments" },
 ];
 
 /** Draw the links into `<nav id="nav">`; the page that is open is marked for eyes and for screen readers. */

@@ -110,7 +110,7 @@ def test_what_cannot_be_stored_is_in_quarantine_with_its_reason(client: TestClie
 
 
 def test_the_shell_and_assets_are_revalidated(client: TestClient) -> None:
-    for path in ("/", "/cases", "/alarm-quality", "/assets/icon.svg"):
+    for path in ("/", "/cases", "/alarm-quality", "/instruments", "/assets/icon.svg"):
         first = client.get(path)
         assert first.status_code == 200
         assert first.headers["cache-control"] == "no-cache"

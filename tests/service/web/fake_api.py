@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.service.web.fake_cases import FakeHandling
+from tests.service.web.fake_devices import FakeDevices
 from tests.service.web.fake_network import NOW, Network, stamp
 
 WEB = Path(__file__).resolve().parents[3] / "service" / "web"
@@ -28,15 +29,26 @@ ACCOUNTS = {
     "wang": ("geology-2026", "王工", "supervisor"),
     "lin": ("lin-2026", "林工", "supervisor"),
     "guest": ("guest-2026", "访客", "viewer"),
+    "zhao": ("zhao-2026", "赵工", "analyst"),
 }
 PERMISSIONS = {
-    "supervisor": ["read", "read_rules", "acknowledge", "confirm", "write_rules", "read_cases", "handle_cases"],
+    "supervisor": [
+        "read",
+        "read_rules",
+        "acknowledge",
+        "confirm",
+        "write_rules",
+        "read_cases",
+        "handle_cases",
+        "read_quarantine",
+    ],
+    "analyst": ["read", "read_rules", "read_cases", "read_quarantine", "manage_devices"],
     "viewer": ["read", "read_rules"],
 }
 
 
-PAGES = {"/": "index.html", "/cases": "cases.html", "/alarm-quality": "alarm-quality.html"}
-INSIDE = {"cases", "receivers", "notifications"}
+PAGES = {"/": "index.html", "/cases": "cases.html", "/alarm-quality": "alarm-quality.html", "/instruments": "instruments.html"}
+INSIDE = {"cases", "receivers", "notifications", "devices"}
 WHOLE = {"regions", "properties", "rules"}
 # what the real service takes: it refuses any other parameter
 KNOWN = {
@@ -97,6 +109,7 @@ class FakeApi:
     def __init__(self) -> None:
         self.network = Network()
         self.handling = FakeHandling(ProblemError)
+        self.devices = FakeDevices(ProblemError)
         self.failures: dict[str, int] = {}
         self.closed = False
         self.streaming = True
@@ -150,6 +163,7 @@ class FakeApi:
         if (parts[0] in INSIDE or parts[-1] == "verdict") and (who is None or "read_cases" not in self.me(who)["permissions"]):
             raise ProblemError(403, "permission-denied", "the role may not")
         ours = self.handling.get(parts, query) if method == "GET" else self.handling.post(parts, query, body, who or "")
+        ours = ours if ours is not None else self.devices.get(parts) if method == "GET" else self.devices.post(parts, body)
         if ours is not None:
             self.posted += [(path, body)] if method == "POST" else []
             return ours
