@@ -26,6 +26,7 @@ class Catalogue:
         self.key = fingerprint(rules)
         self.faulty: dict[str, str] = {}
         sound = [rule for rule in rules if self._is_sound(rule)]
+        self.sound = tuple(sound)
         self._by_clock = tuple(rule for rule in sound if RULES[rule.kind].by_clock)
         self._by_data = tuple(rule for rule in sound if not RULES[rule.kind].by_clock)
         self._named: dict[str, list[Rule]] = {}

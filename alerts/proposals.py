@@ -7,13 +7,14 @@ the ground did move) and spares some that they called false is told. This file f
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from alerts.alarm_quality import FALSE
-from alerts.dry_run import Bench, DryRun, WouldFire, dry_run
+from alerts.dry_run import DryRun, dry_run
 from alerts.rules import definition_of, parse_rule, rule_as_mapping
+from alerts.would_fire import Bench, WouldFire
 from domain.alerting import Rule
 from domain.case import CaseVerdict
 from domain.errors import InputError
@@ -76,6 +77,7 @@ def propose(
         Empty where fewer than three episodes were judged, nothing was false, or no candidate spares a false alarm without losing a real
         one.
     """
+    bench = replace(bench, receivers=(), others=())  # what counts here is the rule's own episodes
     past = [item for item in judged if start <= item.onset < end]
     false = [item for item in past if item.verdict in FALSE]
     real = [item for item in past if item.verdict not in FALSE]

@@ -5,7 +5,7 @@ The API, the command line and the dashboard go through here. This file finishes 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,12 +14,13 @@ from zoneinfo import ZoneInfo
 from alerts.alarm_quality import load_targets
 from alerts.catalogue import Catalogue
 from alerts.coverage import Coverage, Span, blind_spans
-from alerts.dry_run import Bench, DryRun, as_json, dry_run
+from alerts.dry_run import DryRun, as_json, dry_run
 from alerts.policy import parse_policy, policy_in_force, shipped_content
 from alerts.proposals import FEWEST_JUDGED, Judged, propose
 from alerts.replay import Replay
 from alerts.rules import parse_rule, rule_as_mapping
 from alerts.rules.context import usable
+from alerts.would_fire import Bench
 from domain.alerting import Rule
 from domain.errors import ConflictError, NotFoundError
 from domain.model import Station
@@ -72,28 +73,44 @@ class RuleDesk:
         ConflictError
             Where the trial goes over the alarm budget and no `reason` is named.
         """
-        before = self._container.alerts.rule(rule.code)
-        if rule.enabled and not rule.reason and (before is None or not before.enabled or _judges(before) != _judges(rule)):
-            answer = self.try_out(rule)
-            over = [f"{load.receiver}: {said}" for load in answer.loads for said in load.over]
-            if over:
-                raise ConflictError(
-                    f"the rule goes over the alarm budget ({'; '.join(over)}).",
-                    where=f"rule {rule.code}",
-                    remedy="narrow its scope or raise its limits after a dry run, or name a reason",
-                )
+        self._refuse_over_budget(rule, None)
         stored: Rule = self._container.alerts.save_rule(rule, now=self._container.clock())
         return stored
 
-    def try_out(self, rule: Rule, start: datetime | None = None, end: datetime | None = None) -> DryRun:
-        """Replay a rule over history (the budget's window when no span is given), compared with the version in force."""
+    def check_folder(self, rules: Sequence[Rule]) -> None:
+        """Hold the rules of a configuration folder to the alarm budget, as a whole, before any is stored; ConflictError."""
+        others = [rule for rule in rules if rule.enabled]
+        for rule in rules:
+            self._refuse_over_budget(rule, others)
+
+    def _refuse_over_budget(self, rule: Rule, others: Sequence[Rule] | None) -> None:
+        before = self._container.alerts.rule(rule.code)
+        is_news = before is None or not before.enabled or _judges(before) != _judges(rule)
+        if not rule.enabled or rule.reason or not is_news:
+            return
+        answer = self.try_out(rule, others=others)
+        over = [f"{load.receiver}: {said}" for load in answer.loads for said in load.over]
+        if over:
+            raise ConflictError(
+                f"the rule goes over the alarm budget ({'; '.join(over)}), with the {answer.rules - 1} others that are on.",
+                where=f"rule {rule.code}",
+                remedy="narrow its scope or raise its limits after a dry run, or name a reason",
+            )
+
+    def try_out(
+        self, rule: Rule, start: datetime | None = None, end: datetime | None = None, *, others: Sequence[Rule] | None = None
+    ) -> DryRun:
+        """Replay a rule over history (the budget's window when no span is given), compared with the version in force.
+
+        `others` stand for the rules that are on.
+        """
         container = self._container
         now: datetime = container.clock()
         last = min(end or now, now)
         first = start or last - policy_in_force(container.alerts).budget_window
         current = container.alerts.rule(rule.code)
         against = current if current is not None and current.kind == rule.kind else None
-        return dry_run(rule, self._bench(), first, last, now, against=against)
+        return dry_run(rule, self._bench(others), first, last, now, against=against)
 
     def propose(self, code: str) -> dict[str, Any]:
         """Return what people's verdicts suggest about a rule, tried over the budget's window; nothing is changed."""
@@ -112,7 +129,7 @@ class RuleDesk:
             "proposals": [asdict(item) for item in found],
         }
 
-    def _bench(self) -> Bench:
+    def _bench(self, others: Sequence[Rule] | None = None) -> Bench:
         container = self._container
         node = container.registers.node()
         zone = ZoneInfo(node.zone if node else "Asia/Shanghai")
@@ -124,6 +141,8 @@ class RuleDesk:
             targets=load_targets(),
             zone=zone,
             read_seq=container.alerts.current_seq(),
+            policy=policy_in_force(container.alerts),
+            others=Catalogue(container.alerts.rules() if others is None else others).sound,
         )
 
     def tried(self, rule: Rule, start: datetime | None = None, end: datetime | None = None) -> dict[str, Any]:

@@ -54,8 +54,12 @@ def configure(arguments: argparse.Namespace) -> int:
 
 def _apply(container: Container, folder: Path) -> str:
     from service.configuration import apply_folder
+    from service.rule_desk import RuleDesk
 
-    return str(apply_folder(folder, container.registers, container.alerts, container.access, "command line"))
+    budget = RuleDesk(container).check_folder
+    return str(
+        apply_folder(folder, container.registers, container.alerts, container.access, "command line", within_budget=budget)
+    )
 
 
 def _print(answer: dict[str, Any]) -> None:

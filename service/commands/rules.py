@@ -74,8 +74,10 @@ def _say_trial(answer: Mapping[str, Any]) -> None:
         say(f"  {item['onset'][:16]}Z  {item['level']:7}  {item['scope']}  until {(item['ended'] or 'now')[:16]}{wait}")
     for load in answer["receivers"]:
         over = f"  OVER THE BUDGET: {'; '.join(load['over'])}" if load["over"] else ""
+        held = "".join(f", {n} {why}" for why, n in load["held"].items())
         say(
-            f"  {load['receiver']}: {load['alerts']} alerts, {load['mean_per_day']:.2f} a day, at most {load['worst_day_alerts']}{over}"
+            f"  {load['receiver']}: {load['alerts']} announcements by all {answer['budget']['rules']} rules ({load['of_rule']} of this one, "
+            f"{load['before']} without it{held}), {load['mean_per_day']:.2f} a day, at most {load['worst_day_alerts']}{over}"
         )
     if answer["cannot_tell_total"]:
         say(f"  cannot tell: {answer['cannot_tell_total']} scopes")

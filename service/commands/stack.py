@@ -56,11 +56,19 @@ def prepare(container: Container) -> str | None:
     """
     from service import demo
     from service.configuration import apply_folder
+    from service.rule_desk import RuleDesk
 
     settings = container.settings
     container.migrate(_say)
     if settings.config is not None:
-        report = apply_folder(settings.config, container.registers, container.alerts, container.access, "up")
+        report = apply_folder(
+            settings.config,
+            container.registers,
+            container.alerts,
+            container.access,
+            "up",
+            within_budget=RuleDesk(container).check_folder,
+        )
         _say(f"configuration {settings.config}: {report}")
     elif not settings.demo and container.registers.node() is None:
         raise ConfigurationError(

@@ -6,7 +6,7 @@ cut short is completed by applying the folder again. This file finishes with `ap
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -148,6 +148,7 @@ def apply_folder(
     actor: str,
     *,
     now: datetime | None = None,
+    within_budget: Callable[[Sequence[Rule]], None] | None = None,
 ) -> AppliedReport:
     """Deploy a city from its folder.
 
@@ -161,6 +162,8 @@ def apply_folder(
         Who applies it, for versions and audit.
     now
         Time of the change; the clock when None.
+    within_budget
+        Refuses rules that would tell people more than the alarm budget allows; asked before anything is written, where there is history.
 
     Returns
     -------
@@ -183,6 +186,8 @@ def apply_folder(
         )
     if node is not None and node.attributes.get(DIGEST) == city.digest:
         return AppliedReport(str(path), city.node.code, city.digest, None, city.counts())
+    if node is not None and within_budget is not None:
+        within_budget(city.rules)
     writer = _Writer(registers, actor)
     writer.vocabulary(city)
     writer.stations(city)

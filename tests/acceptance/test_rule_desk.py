@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -33,6 +34,7 @@ DEPTH = {
     "code": "deep", "kind": "threshold", "name_zh": "埋深", "name_en": "Depth to water", "source": "test",
     "scope": {"property": "depth_to_water"}, "unit": "m", "levels": {"blue": 10, "yellow": 12}, "deadband": 0.5, "fresh_for": "P9999D",
 }  # fmt: skip
+FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "examples" / "jiaxing"
 SPAN = {"from": "2025-01-01T00:00:00Z", "to": "2026-01-01T00:00:00Z"}
 
 
@@ -230,3 +232,31 @@ def test_the_command_line_tries_lists_and_decides(
     assert "gateway-silent" in capsys.readouterr().out
     assert cli.main(["rule", "set", "deep", "deadband=0.25", *home]) == 0
     assert cli.main(["explain", key, *home]) == 0
+
+
+def test_rules_of_a_folder_and_of_the_command_line_are_held_to_the_budget_too(
+    container: Container, database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GROUNDWATCH_DATABASE_URL", database_url)
+    monkeypatch.setattr(rule_desk, "load_targets", lambda: replace(load_targets(), per_day_acceptable=0.00001))
+    monkeypatch.setattr(rule_desk, "policy_in_force", lambda _: replace(default_policy(), budget_window=timedelta(days=36500)))
+    much = {**DEPTH, "code": "folder-much", "action": {"owner_zh": "x", "owner_en": "x", "text_zh": "x", "text_en": "x"}}
+    path = tmp_path / "rule.yaml"
+    path.write_text(yaml.safe_dump([much], allow_unicode=True), encoding="utf-8")
+    assert cli.main(["rule", "import", str(path), "--home", str(tmp_path)]) == 2
+    assert "budget" in capsys.readouterr().err and container.alerts.rule("folder-much") is None
+    folder = tmp_path / "city"
+    shutil.copytree(FOLDER, folder)
+    (folder / "receivers.yaml").unlink()
+    written = {"defaults": False, "rules": [much]}
+    (folder / "rules.yaml").write_text(yaml.safe_dump(written, allow_unicode=True), encoding="utf-8")
+    assert cli.main(["configure", str(folder), "--home", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "budget" in said and "staff" in said, said
+    assert container.alerts.rule("folder-much") is None
+    written["rules"] = [{**much, "reason": "agreed with the water bureau"}]
+    (folder / "rules.yaml").write_text(yaml.safe_dump(written, allow_unicode=True), encoding="utf-8")
+    assert cli.main(["configure", str(folder), "--home", str(tmp_path)]) == 0
+    stored = container.alerts.rule("folder-much")
+    assert stored is not None and stored.reason == "agreed with the water bureau"
+    container.alerts.save_rule(replace(stored, enabled=False), now=container.clock())

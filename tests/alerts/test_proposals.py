@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from alerts.alarm_quality import load_targets
-from alerts.dry_run import Bench
+from alerts.policy import default_policy
 from alerts.proposals import Judged, candidates, propose
 from alerts.replay import Replay
 from alerts.rules import parse_rule
+from alerts.would_fire import Bench
 from domain.case import CaseVerdict
 from tests.alerts.fakes import DEPTH, STAFF, T0, World
 
@@ -38,7 +39,9 @@ def world() -> World:
 
 def bench(world: World) -> Bench:
     replay = Replay(world.observations, world.registers, None)
-    return Bench(world.observations, world.registers, replay, [STAFF], load_targets(), UTC, world.store.current_seq())
+    return Bench(
+        world.observations, world.registers, replay, [STAFF], load_targets(), UTC, world.store.current_seq(), default_policy()
+    )
 
 
 def judged(day: float, verdict: CaseVerdict, days: float = 0.1) -> Judged:

@@ -84,7 +84,8 @@ TRIAL = {
     "summary": {"zh": "12 个数据流中 3 处共触发 7 次", "en": "would have fired 7 times at 3 of 12 datastreams"},
     "episodes": [{"scope": "JX-GN-01:displacement_up_rate_12mo", "onset": "2025-03-01T00:00:00+00:00", "ended": None, "level": "yellow"}],
     "cannot_tell": [], "cannot_tell_total": 2, "budget": {"source": "ISA-18.2", "over": False},
-    "receivers": [{"receiver": "staff", "alerts": 7, "mean_per_day": 0.02, "worst_day_alerts": 1, "over": []}],
+    "receivers": [{"receiver": "staff", "alerts": 9, "of_rule": 7, "before": 2, "held": {"grouped": 3},
+                   "mean_per_day": 0.02, "worst_day_alerts": 1, "over": []}],
 }  # fmt: skip
 
 
