@@ -17,6 +17,7 @@ from alerts.evidence import judged_evidence, traced_evidence
 from alerts.issue import Issuer
 from alerts.lifecycle import Episode, episode_from_json
 from alerts.ports import AlertObservations, AlertRegisters, RunReader
+from alerts.quiet import Quiet
 from alerts.reconcile import reconcile
 from alerts.recorder import About, Report, Turn
 from alerts.releases import Releaser
@@ -32,7 +33,7 @@ T = TypeVar("T")
 Change = tuple[int, datetime, datetime]
 ONLY_FINDINGS = datetime(9999, 1, 1, tzinfo=UTC)
 """From when on a changed span stands for new findings or runs alone: storage writes it, no observation is that late."""
-AT_ONCE = 500
+AT_ONCE = 1000
 GROUP = 50
 PAGE = 1000
 """Scopes that are carried forward in one transaction; scopes in one that may change alerts; rows in one page of a listing."""
@@ -44,10 +45,15 @@ class _Task:
     station: Station
     datastream: Datastream
     changed_from: datetime
+    key: RuleKey
 
-    @property
-    def key(self) -> RuleKey:
-        return RuleKey(self.rule.code, self.datastream.code)
+    @classmethod
+    def of(cls, rule: Rule, station: Station, datastream: Datastream, changed_from: datetime) -> _Task:
+        return cls(rule, station, datastream, changed_from, RuleKey(rule.code, datastream.code))
+
+
+def _order(task: _Task) -> tuple[str, str]:
+    return task.key.rule_code, task.key.scope
 
 
 class AlertEngine(Decisions):
@@ -76,6 +82,7 @@ class AlertEngine(Decisions):
         runs: RunReader | None = None,
     ) -> None:
         super().__init__(store, observations, registers, issuer, runs)
+        self._quiet = Quiet(observations, registers)
         self._catalogue = Catalogue(())
         self._mark: int | None = None
         self._said: dict[RuleKey, tuple[Any, ...]] = {}
@@ -110,7 +117,7 @@ class AlertEngine(Decisions):
             station = self._registers.station(datastream.station) if datastream is not None else None
             if datastream is None or station is None:
                 continue
-            concerned = [_Task(rule, station, datastream, changed_from) for rule in catalogue.about(datastream, station)]
+            concerned = [_Task.of(rule, station, datastream, changed_from) for rule in catalogue.about(datastream, station)]
             concerned += self._through(catalogue, datastream, changed_from)
             if changed_from >= ONLY_FINDINGS:
                 concerned = [task for task in concerned if _reads_runs(task.rule)]
@@ -118,7 +125,7 @@ class AlertEngine(Decisions):
                 earlier = tasks.get(task.key)
                 if earlier is None or changed_from < earlier.changed_from:
                     tasks[task.key] = task
-        return [tasks[key] for key in sorted(tasks)]
+        return sorted(tasks.values(), key=_order)
 
     def _through(self, catalogue: Catalogue, changed: Datastream, changed_from: datetime) -> Iterator[_Task]:
         """Give the tasks of rules that read a datastream beside their own."""
@@ -126,7 +133,7 @@ class AlertEngine(Decisions):
             datastream = self._registers.datastream(code)
             station = self._registers.station(datastream.station) if datastream is not None else None
             if datastream is not None and station is not None and definition_of(rule).scope.admits(datastream, station):
-                yield _Task(rule, station, datastream, changed_from)
+                yield _Task.of(rule, station, datastream, changed_from)
 
     def _rules(self) -> Catalogue:
         mark = self._store.rules_mark()
@@ -158,6 +165,9 @@ class AlertEngine(Decisions):
         with self._store.transaction(keys) as tx:
             seq = self._store.current_seq()  # before anything is read: what has a smaller sequence is seen
             states = tx.states(keys)
+            still = self._quiet.still(tasks, states, now)
+            report.evaluated += int(still.sum())
+            tasks = [task for task, is_still in zip(tasks, still.tolist(), strict=True) if not is_still]
             begins = self._replay.not_judged(
                 [(task.rule, task.datastream, states.get(task.key), task.changed_from) for task in tasks]
             )
@@ -339,7 +349,7 @@ class AlertEngine(Decisions):
             if station is None:
                 continue
             tasks += [
-                _Task(rule, station, datastream, _BEGINNING)
+                _Task.of(rule, station, datastream, _BEGINNING)
                 for rule in catalogue.about(datastream, station)
                 if (RuleKey(rule.code, datastream.code), rule.version) not in seen
             ]

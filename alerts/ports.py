@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from alerts.rules.context import Analysed, DatedFinding
 from domain.licence import Licence, Limit
 from domain.model import Datastream, Station, StationEvent
-from domain.ports import ObservationReader, SeriesData
+from domain.ports import Extents, ObservationReader, SeriesData
 
 
 class Arrived(Protocol):
@@ -29,6 +29,9 @@ class AlertObservations(ObservationReader, Protocol):
 
     def series_since(self, starts: Mapping[int, datetime]) -> Mapping[int, SeriesData]:
         """Return what each datastream has from its own time on, empty where it has nothing."""
+
+    def extents_since(self, starts: Mapping[int, datetime]) -> Extents:
+        """Return what each datastream has from its own time on in five figures, in the order of `starts`."""
 
     def changed_after(self, seqs: Mapping[int, int]) -> Mapping[int, datetime]:
         """Return from when on batches after the ledger sequence given for each changed the datastreams that any did."""

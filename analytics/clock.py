@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from analytics.sampling import Floats
 
 DAY_S = 86400.0
+ZONE_TOLERANCE_S = 600.0
+"""How near to a zone's offset a delay must be to be taken for it."""
 
 
 def ahead_of_receipt(seconds: Floats, received_s: Floats, tolerance_s: float = 600.0) -> NDArray[np.bool_]:
@@ -25,7 +27,7 @@ def ahead_of_receipt(seconds: Floats, received_s: Floats, tolerance_s: float = 6
 
 
 def shifted_by_zone(
-    seconds: Floats, received_s: Floats, *, offset_s: float = 8 * 3600.0, tolerance_s: float = 600.0, run: int = 3
+    seconds: Floats, received_s: Floats, *, offset_s: float = 8 * 3600.0, tolerance_s: float = ZONE_TOLERANCE_S, run: int = 3
 ) -> NDArray[np.bool_]:
     """Which samples are early or late by exactly one zone's offset: local time sent as UTC, or the other way round?
 

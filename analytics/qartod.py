@@ -171,7 +171,7 @@ def rate_of_change(
     return _finish(flags, np.isnan(numbers))
 
 
-def _window_extremes(values: Floats, length: NDArray[np.intp]) -> tuple[Floats, Floats]:
+def window_extremes(values: Floats, length: NDArray[np.intp]) -> tuple[Floats, Floats]:
     """Least and greatest finite value of the `length` samples that end at each sample; inf and -inf where there is none.
 
     Windows of any length are covered by two overlapping blocks of a power of two, so the cost is n log(longest).
@@ -234,7 +234,7 @@ def _flat(values: Floats, count: int, tolerance: float) -> NDArray[np.bool_]:
     flat = np.zeros(values.size, dtype=np.bool_)
     if count >= values.size:
         return flat
-    least, greatest = _window_extremes(values, np.minimum(np.arange(values.size) + 1, count + 1))
+    least, greatest = window_extremes(values, np.minimum(np.arange(values.size) + 1, count + 1))
     extent = greatest[count:] - least[count:]
     flat[count:] = (extent < tolerance) if tolerance > 0.0 else (extent == 0.0)
     return flat
@@ -296,7 +296,7 @@ def _moving_spread(values: Floats, seconds: Floats, period_s: float, needed: int
     finite = ~np.isnan(values)
     count = _moving_sum(finite.astype(np.float64), end, length)
     if statistic == "range":
-        least, greatest = _window_extremes(values, length)
+        least, greatest = window_extremes(values, length)
         spread = np.where(count > 0, greatest - least, np.nan)
     else:
         centred = np.where(finite, values - float(np.median(values[finite])), 0.0)

@@ -72,6 +72,11 @@ class Checks:
     totaliser: TotaliserSettings | None = None
 
     @property
+    def neighbours(self) -> int:
+        """How many samples back and forth a sample reaches into the flags of others, however far apart they are."""
+        return max(3, self.flat_samples) if _set(self.flat_h) else 3
+
+    @property
     def memory_s(self) -> float:
         """How far back and forth a sample reaches into the flags of others."""
         hours = [value for value in self.flat_h if value is not None]
@@ -183,6 +188,38 @@ def examine(
     return Verdict(sheet.flags, sheet.reasons, counter)
 
 
+def stands(window: Window, threshold_s: float, samples: int, tolerance: float = 0.0) -> NDArray[np.bool_]:
+    """Which samples are the end of a stand: all values alike since `threshold_s` before, and over no fewer than `samples` steps?
+
+    Surveys and slow series repeat themselves by nature, so a stand counts from so many samples on. Unlike QARTOD's flat line it asks
+    each sample for its own past alone, never for the interval of the record around it: what comes later changes nothing of it.
+
+    Parameters
+    ----------
+    window : Window
+        In time order; a missing value is stepped over.
+    threshold_s : float
+        How long a value may stand, in seconds.
+    samples : int
+        Fewest steps of a stand.
+    tolerance : float
+        Range from which a window is not flat, in the values' unit; 0 = only equal values are.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> at = np.arange(6) * 3600.0
+    >>> stands(Window(at, at, np.array([1.0, 2.0, 2.0, 2.0, 2.0, 3.0])), 7200.0, 2).tolist()
+    [False, False, False, True, True, False]
+    """
+    rows = np.arange(window.values.size)
+    first = np.minimum(np.searchsorted(window.seconds, window.seconds - threshold_s, side="right") - 1, rows - samples)
+    told = first >= 0
+    least, greatest = qartod.window_extremes(window.values, np.where(told, rows - first + 1, 1).astype(np.intp))
+    extent = greatest - least
+    return np.asarray(told & ((extent < tolerance) if tolerance > 0.0 else (extent == 0.0)))
+
+
 def _ranges(sheet: _Sheet, window: Window, checks: Checks) -> None:
     if _set(checks.fail_span) or _set(checks.suspect_span):
         sheet.note(qartod.gross_range(window.values, checks.fail_span, checks.suspect_span), "out_of_range")
@@ -201,11 +238,9 @@ def _motion(sheet: _Sheet, window: Window, checks: Checks) -> None:
         suspect, fail = (None if value is None else value / 3600.0 for value in checks.rate_per_h)
         sheet.note(qartod.rate_of_change(window.values, window.seconds, suspect, fail), "rate")
     if _set(checks.flat_h):
-        # Surveys and slow series repeat themselves by nature: a stand counts from so many samples on.
-        interval = float(np.median(np.diff(window.seconds))) if window.seconds.size > 1 else 0.0
-        least = interval * checks.flat_samples
-        suspect, fail = (None if value is None else max(value * 3600.0, least) for value in checks.flat_h)
-        sheet.note(qartod.flat_line(window.values, window.seconds, suspect, fail, checks.flat_tolerance), "frozen")
+        for hours, flag in zip(checks.flat_h, (qartod.SUSPECT, qartod.FAIL), strict=True):
+            if hours is not None:
+                sheet.mark(stands(window, hours * 3600.0, checks.flat_samples, checks.flat_tolerance), flag, "frozen")
     if _set(checks.attenuated):
         flags = qartod.attenuated_signal(
             window.values,

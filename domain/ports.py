@@ -29,6 +29,27 @@ class SeriesData:
     end: TimeArray
 
 
+@dataclass(frozen=True, slots=True)
+class Extents:
+    """What many datastreams have from a time of each on, a row each, in the order that was asked for.
+
+    Attributes
+    ----------
+    low, high : float64
+        Least and greatest result in the datastream's unit; NaN where there is none.
+    newest_us : int64
+        Microseconds since 1970 of the newest observation.
+    count, unusable : int64
+        Observations, and those of them without a result or of a quality that rules do not look at.
+    """
+
+    low: FloatArray
+    high: FloatArray
+    newest_us: Any
+    count: Any
+    unusable: Any
+
+
 class Registry(Protocol):
     """The registers of stations, sensors, properties and datastreams."""
 

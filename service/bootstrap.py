@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from storage.leader import Leadership
     from storage.observations import ObservationRepository
     from storage.quality import QualityRepository
+    from storage.quality_looks import QualityLooks
     from storage.raw_files import FileStore
     from storage.registers import RegisterRepository
     from storage.rollups import RollupRepository
@@ -212,6 +213,13 @@ class Container:
         from storage.health import HealthRepository
 
         return HealthRepository(self.db)
+
+    @cached_property
+    def looks(self) -> QualityLooks:
+        """Return the short looks at what is newest, for quality control."""
+        from storage.quality_looks import QualityLooks
+
+        return QualityLooks(self.db)
 
     @cached_property
     def inspector(self) -> Inspector:

@@ -44,6 +44,7 @@ from storage.alert_rows import (
     to_state,
     to_transition,
 )
+from storage.arrays import TextArray, ids_parameter
 from storage.database import Connection, Database, refusals_are_conflicts
 from storage.json_values import jsonb, plain
 from storage.queries import load_statements
@@ -54,6 +55,9 @@ LOCK_BUCKETS = 4096
 BEIJING = timezone(timedelta(hours=8))
 """GB/T 35965.1 writes identifiers in Beijing time wherever the node is."""
 
+StateCache = dict[RuleKey, tuple[str, RuleState]]
+"""States by key with the version of the stored row that each was read from."""
+MOST_STATES = 400_000
 IDENTIFIERS_A_SECOND = 10
 LAST_PAGE_KEY = (datetime.max.replace(tzinfo=UTC), 2**63 - 1)
 
@@ -97,8 +101,9 @@ class AlertCriteria(Protocol):
 class AlertUnitOfWork:
     """One transaction on alerts; the first write of an alert, a transition or a CAP message takes one ledger entry for all."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, known: StateCache) -> None:
         self._connection = connection
+        self._known = known
         self._seq: int | None = None
         self._reserved: set[str] = set()
 
@@ -111,7 +116,18 @@ class AlertUnitOfWork:
 
     def states(self, keys: Sequence[RuleKey]) -> Mapping[RuleKey, RuleState]:
         """Return the stored states of these keys; keys never evaluated are left out."""
-        return {state.key: state for state in _all(self._connection, SQL.states, _key_arrays(keys), to_state)}
+        if len(self._known) >= MOST_STATES:
+            self._known.clear()
+        distinct = list(dict.fromkeys(keys))
+        versions = [found[0] if (found := self._known.get(key)) is not None else "" for key in distinct]
+        parameters = _key_arrays(distinct) | {"versions": TextArray(versions)}
+        for row in self._connection.cursor(row_factory=dict_row).execute(SQL.states, parameters):
+            version, key = row.pop("version"), RuleKey(row["rule_code"], row["scope"])
+            if version is None:
+                self._known.pop(key, None)
+            else:
+                self._known[key] = (version, to_state(row))
+        return {key: found[1] for key in distinct if (found := self._known.get(key)) is not None}
 
     def alerts_of(self, keys: Sequence[RuleKey]) -> Mapping[RuleKey, Sequence[AlertRecord]]:
         """Return every alert of these keys, open or resolved, oldest onset first."""
@@ -200,14 +216,15 @@ class AlertRepository:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._states: StateCache = {}
 
     @contextmanager
     def transaction(self, keys: Sequence[RuleKey] = ()) -> Iterator[AlertUnitOfWork]:
         """Begin a transaction that excludes any other one on the same keys."""
         with self._database.transaction() as connection:
             if keys:
-                connection.execute(SQL.lock_keys, [sorted({_lock_key(key) for key in keys})])
-            yield AlertUnitOfWork(connection)
+                connection.execute(SQL.lock_keys, [ids_parameter(sorted({_lock_key(key) for key in keys}))])
+            yield AlertUnitOfWork(connection, self._states)
 
     def current_seq(self) -> int:
         """Return the greatest committed ledger sequence (0 on an empty ledger)."""
@@ -390,9 +407,9 @@ def _all(connection: Connection, statement: bytes, parameters: Any, read: Callab
         return [read(row) for row in cursor.execute(statement, parameters)]
 
 
-def _key_arrays(keys: Sequence[RuleKey]) -> dict[str, list[str]]:
-    distinct = sorted(set(keys))
-    return {"codes": [key.rule_code for key in distinct], "scopes": [key.scope for key in distinct]}
+def _key_arrays(keys: Sequence[RuleKey]) -> dict[str, TextArray]:
+    distinct = list(dict.fromkeys(keys))
+    return {"codes": TextArray([key.rule_code for key in distinct]), "scopes": TextArray([key.scope for key in distinct])}
 
 
 def _lock_key(key: RuleKey) -> int:

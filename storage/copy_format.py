@@ -150,10 +150,12 @@ def _microseconds(values: npt.NDArray[np.datetime64]) -> npt.NDArray[np.int64]:
 
 def encode_texts(values: Sequence[str]) -> bytes:
     """Encode a one-dimensional text[] without NULLs."""
+    if not values:
+        return struct.pack(">iii", 0, 0, _TEXT_OID)
     parts = [struct.pack(">iiiii", 1, 0, _TEXT_OID, len(values), 1)]
     for value in values:
         body = value.encode()
-        parts.append(struct.pack(">i", len(body)) + body)
+        parts.append(len(body).to_bytes(4, "big") + body)
     return b"".join(parts)
 
 

@@ -23,7 +23,9 @@ from domain.errors import (
     RequestError,
     UnavailableError,
 )
+from storage.arrays import register_arrays
 
+register_arrays()
 Connection = psycopg.Connection[Any]
 
 SESSION = (

@@ -28,6 +28,8 @@ SQL = load_statements("quality")
 OBSERVATIONS = load_statements("observations")
 _LAYOUT = {"time": "M8", "received": "M8", "result": "f8", "quality": "i2", "source_quality": "i2"}
 PORTION = 20_000
+NEIGHBOURS = 3
+"""How many samples a sample reaches into the flags of others at least, however far apart they are."""
 Reasons = tuple[str, ...]
 Span = tuple[datetime, datetime]
 Change = tuple[int, datetime, datetime, timedelta]
@@ -114,6 +116,7 @@ class QualityRepository:
         *,
         source_kind: str = "quality",
         actor: str | None = None,
+        neighbours: int = NEIGHBOURS,
     ) -> int:
         """Judge what a change of [start, end] touches and write the flags that come out otherwise; return how many changed.
 
@@ -124,11 +127,13 @@ class QualityRepository:
             much again on both sides, so that a window's edge never changes a flag.
         judge
             A pure function from the window to its flags; runs under the datastream's lock.
+        neighbours
+            How many samples it reaches, where they are further apart than `memory`.
         """
         with self._database.transaction() as connection, refusals_are_conflicts("the flags"):
             connection.execute(SQL.lock_datastream, [datastream_id % LOCK_BUCKETS])
-            judged = self._reach(connection, datastream_id, (start, end), memory)
-            shown = self._reach(connection, datastream_id, judged, memory)
+            judged = self._reach(connection, datastream_id, (start, end), memory, neighbours)
+            shown = self._reach(connection, datastream_id, judged, memory, neighbours)
             window = self._window(connection, datastream_id, judged, shown)
             if len(window.time) == 0:
                 return 0
@@ -138,7 +143,7 @@ class QualityRepository:
                 _write(connection, datastream_id, window, flags, rows, source_kind, actor)
             return len(rows)
 
-    def windows(self, changes: Sequence[Change]) -> dict[int, FlagWindow]:
+    def windows(self, changes: Sequence[Change], neighbours: int = NEIGHBOURS) -> dict[int, FlagWindow]:
         """Return the window that `revise` would judge for each change, read in as many statements as for one, without any lock.
 
         What is committed meanwhile leaves work of its own: who finds nothing to change in a window need not look again, and who finds
@@ -149,8 +154,10 @@ class QualityRepository:
         memories = [memory for *_, memory in changes]
         with self._database.transaction() as connection:
             connection.execute(OBSERVATIONS.read_one_snapshot)
-            judged = _reach_many(connection, [(identity, (start, end)) for identity, start, end, _ in changes], memories)
-            shown = _reach_many(connection, judged, memories)
+            judged = _reach_many(
+                connection, [(identity, (start, end)) for identity, start, end, _ in changes], memories, neighbours
+            )
+            shown = _reach_many(connection, judged, memories, neighbours)
             starts, ends = [span[0] for _, span in shown], [span[1] for _, span in shown]
             parameters = {
                 "ids": [identity for identity, _ in shown],
@@ -173,10 +180,14 @@ class QualityRepository:
         }
 
     @staticmethod
-    def _reach(
-        connection: Connection, datastream_id: int, span: tuple[datetime, datetime], memory: timedelta
-    ) -> tuple[datetime, datetime]:
-        parameters = {"datastream_id": datastream_id, "start": span[0], "end": span[1], "memory": memory}
+    def _reach(connection: Connection, datastream_id: int, span: Span, memory: timedelta, neighbours: int) -> Span:
+        parameters = {
+            "datastream_id": datastream_id,
+            "start": span[0],
+            "end": span[1],
+            "memory": memory,
+            "neighbours": neighbours,
+        }
         row = connection.execute(SQL.reach, parameters).fetchone()
         assert row is not None
         return row[0], row[1]
@@ -260,7 +271,7 @@ class QualityRepository:
 
 
 def _reach_many(
-    connection: Connection, spans: Sequence[tuple[int, Span]], memories: Sequence[timedelta]
+    connection: Connection, spans: Sequence[tuple[int, Span]], memories: Sequence[timedelta], neighbours: int
 ) -> list[tuple[int, Span]]:
     """Return the spans widened as `reach` does, in the same order."""
     parameters = {
@@ -268,6 +279,7 @@ def _reach_many(
         "starts": [span[0] for _, span in spans],
         "ends": [span[1] for _, span in spans],
         "memories": list(memories),
+        "neighbours": neighbours,
     }
     widened = {identity: (start, end) for identity, start, end in connection.execute(SQL.reach_many, parameters)}
     return [(identity, widened[identity]) for identity, _ in spans]

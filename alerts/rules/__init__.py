@@ -33,6 +33,7 @@ from alerts.rules.inputs import Watch
 from domain.alert import Evaluation
 from domain.alerting import Rule
 from domain.errors import InputError
+from domain.model import Datastream
 
 __all__ = ["RULES", "Context", "Definition", "Ladder", "RuleKind", "Scope", "definition_of", "parse_rule", "rule_as_mapping"]
 
@@ -63,6 +64,8 @@ class RuleKind:
         Datastreams that it reads beside the one that it belongs to, its anchor; None = no other.
     anchors
         Codes of the anchors that a change of a watched datastream, at a station, concerns.
+    calm
+        Between which values of a datastream, derived from a source or not, the rule says nothing; None = it judges more than single values.
     """
 
     validate: Callable[[Mapping[str, Any], str], Any]
@@ -74,13 +77,16 @@ class RuleKind:
     needs: frozenset[str] = frozenset()
     watched: Callable[[Any], Watch] | None = None
     anchors: Callable[[Any, str], tuple[str, ...]] | None = None
+    calm: Callable[[Any, Datastream, Datastream | None], tuple[float, float] | None] | None = None
 
 
 _FINDINGS, _LICENCES = frozenset({"findings"}), frozenset({"licences"})
 
 RULES: Mapping[str, RuleKind] = {
-    "threshold": RuleKind(threshold.validate, threshold.evaluate, threshold.trace, threshold.ladder_for),
-    "rate": RuleKind(rate.validate, rate.evaluate, rate.trace, rate.ladder_for),
+    "threshold": RuleKind(
+        threshold.validate, threshold.evaluate, threshold.trace, threshold.ladder_for, calm=threshold.calm
+    ),
+    "rate": RuleKind(rate.validate, rate.evaluate, rate.trace, rate.ladder_for, calm=rate.calm),
     "silence": RuleKind(
         silence.validate, silence.evaluate, None, lambda definition, _: definition.ladder, by_clock=True, instrument=True
     ),

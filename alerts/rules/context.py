@@ -205,6 +205,25 @@ def subsidence_factor(datastream: Datastream, source: Datastream | None) -> floa
     return sign / float(np.cos(np.radians(incidence)))
 
 
+def calm_span(
+    ladder: Ladder, quantity: str, unit: str, datastream: Datastream, source: Datastream | None
+) -> tuple[float, float] | None:
+    """Return between which values, in the datastream's unit, no sample passes a limit of `judged` or is kept by one; None = unknown.
+
+    A hair less than that: a value so near a limit that rounding could tell it from the other side is judged by itself.
+    """
+    factor = 1.0 if quantity != "subsidence" else subsidence_factor(datastream, source)
+    if isinstance(factor, str) or not ladder.levels:
+        return None
+    clear = min(ladder.levels.values()) - ladder.deadband if ladder.above else max(ladder.levels.values()) + ladder.deadband
+    try:
+        bound = float(convert(clear / factor, unit, datastream.unit))
+    except UnitError:
+        return None
+    hair = 1e-9 * (1.0 + abs(bound))
+    return (-np.inf, bound - hair) if ladder.above == (factor > 0.0) else (bound + hair, np.inf)
+
+
 def usable(samples: SeriesData, events: Sequence[StationEvent]) -> npt.NDArray[np.bool_]:
     """Return which samples may be judged: usable quality, a result, and outside of every excluding event."""
     good = _IS_USABLE[np.asarray(samples.quality)] & np.isfinite(samples.result)

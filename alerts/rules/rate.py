@@ -12,9 +12,10 @@ from datetime import timedelta
 from typing import Any
 
 from alerts.lifecycle import Policy, Trace
-from alerts.rules.context import Context, blind_trace, evaluation_of, judged, quantity_of
+from alerts.rules.context import Context, blind_trace, calm_span, evaluation_of, judged, quantity_of
 from alerts.rules.definition import Action, Ladder, Reader, Scope
 from domain.alert import Evaluation
+from domain.model import Datastream
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,11 @@ def trace(definition: Rate, context: Context) -> Trace:
     if isinstance(values, str):
         return blind_trace(context.samples.time, values)
     return judged(context, definition.ladder, *values, sigmas=definition.sigmas, needs_good=True)
+
+
+def calm(definition: Rate, datastream: Datastream, source: Datastream | None) -> tuple[float, float] | None:
+    """Return between which values, in the datastream's unit, the rule says nothing; None where that is not known beforehand."""
+    return calm_span(definition.ladder, definition.quantity, definition.unit, datastream, source)
 
 
 def evaluate(definition: Rate, context: Context) -> Evaluation:

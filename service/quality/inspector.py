@@ -7,7 +7,9 @@ This file finishes with `Inspector`.
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -15,11 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from analytics.quality_control import Verdict, Window, examine
+from analytics.quality_newest import Screen, screen_of
 from analytics.sampling import Floats
 from domain.errors import ConfigurationError, UnavailableError
-from domain.model import Datastream, EventKind
+from domain.model import Datastream, EventKind, ObservedProperty, Sensor
 from domain.observation import TimeArray
 from domain.quality import Quality
+from service.quality.looks import in_doubt, months_of, seconds_of
 from service.quality.metering import keep_findings, keep_volumes
 from service.quality.plan import Companion, Plan, plan_for
 from service.quality.pressure import keep_compensated
@@ -31,8 +35,33 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("groundwatch.quality")
 CLAIM = 5000
+WHOLE_LOOKS = 20
+"""Datastreams of a round whose whole window is judged because this process has not done so yet: the others' turn comes with their next."""
+TOGETHER = 100
+"""Windows in memory at once."""
+MOST_REMEMBERED = 200_000
 AIR = "air_pressure"
 _GRAVITY: Mapping[int, int] = {Quality.UNKNOWN: 0, Quality.GOOD: 1, Quality.SUSPECT: 2, Quality.FAIL: 3, Quality.MISSING: 4}
+
+
+@dataclass(slots=True)
+class _Known:
+    """A datastream with its plan, and what the plan was made from; `screen` is None where more than newest samples must be seen."""
+
+    inputs: tuple[Datastream, ObservedProperty, Sensor | None]
+    plan: Plan
+    screen: Screen | None
+    is_judged: bool = False
+    """Has this process judged a whole window by this plan? Figures may have changed while nobody looked."""
+
+    @property
+    def datastream(self) -> Datastream:
+        return self.inputs[0]
+
+    @property
+    def makes_more(self) -> bool:
+        """Is more than flags made of it: volumes, findings, compensated values?"""
+        return self.plan.checks.totaliser is not None or self.plan.air is not None or self.datastream.property_code == AIR
 
 
 class Inspector:
@@ -40,6 +69,7 @@ class Inspector:
 
     def __init__(self, container: Container) -> None:
         self._container = container
+        self._known: dict[int, _Known] = {}
 
     def run_once(self) -> int:
         """Judge what waits; return how many datastreams that were."""
@@ -53,40 +83,53 @@ class Inspector:
 
         Counters and sensors that feel the air are never left out, because more than flags is made of them.
         """
-        registers = self._container.registers
-        registers.prepare([datastream_id for datastream_id, *_ in items])
-        plain: dict[int, tuple[Datastream, Plan]] = {}
-        changes = []
-        for datastream_id, start, end in items:
-            found = self._plain(datastream_id)
-            if found is not None:
-                plain[datastream_id] = found
-                changes.append((datastream_id, start, end, timedelta(seconds=found[1].checks.memory_s)))
-        windows = self._container.quality.windows(changes)
-        return [item for item in items if item[0] not in plain or not self._is_well(*plain[item[0]], windows.get(item[0]))]
+        self._container.registers.prepare([datastream_id for datastream_id, *_ in items])
+        plain = {item[0]: known for item in items if (known := self._plain(item[0])) is not None}
+        unseen = [identity for identity, known in plain.items() if not known.is_judged]
+        whole = {*unseen[:WHOLE_LOOKS], *(identity for identity, known in plain.items() if known.screen is None)}
+        screens = {identity: known.screen for identity, known in plain.items() if known.screen and identity not in whole}
+        doubtful = in_doubt(self._container.looks, [item for item in items if item[0] in screens], screens)
+        ill = self._not_well([item for item in items if item[0] in whole or item[0] in doubtful], plain)
+        return [item for item in items if item[0] not in plain or item[0] in ill]
 
-    def _plain(self, datastream_id: int) -> tuple[Datastream, Plan] | None:
+    def _not_well(self, items: Sequence[WorkItem], known: Mapping[int, _Known]) -> set[int]:
+        """Return the datastreams in whose windows any flag would change."""
+        ill: set[int] = set()
+        by_reach: dict[int, list[WorkItem]] = defaultdict(list)
+        for item in items:
+            by_reach[known[item[0]].plan.checks.neighbours].append(item)
+        for neighbours, group in by_reach.items():
+            for begin in range(0, len(group), TOGETHER):
+                part = group[begin : begin + TOGETHER]
+                changes = [(*item, timedelta(seconds=known[item[0]].plan.checks.memory_s)) for item in part]
+                windows = self._container.quality.windows(changes, neighbours)
+                ill |= {item[0] for item in part if not self._is_well(known[item[0]], windows.get(item[0]))}
+        return ill
+
+    def _plain(self, datastream_id: int) -> _Known | None:
         """Return a datastream of which nothing but flags is made, with its plan; None for any other, and where that cannot be told."""
         datastream = self._container.registers.datastream_by_id(datastream_id)
-        if datastream is None or datastream.property_code == AIR:
+        if datastream is None:
             return None
         try:
-            plan = self._plan(datastream)
+            known = self._with_plan(datastream_id, datastream)
         except UnavailableError:
             raise
         except Exception:  # it is told of where the datastream is judged by itself
             return None
-        return None if plan.checks.totaliser is not None or plan.air is not None else (datastream, plan)
+        return None if known.makes_more else known
 
-    def _is_well(self, datastream: Datastream, plan: Plan, window: FlagWindow | None) -> bool:
+    def _is_well(self, known: _Known, window: FlagWindow | None) -> bool:
         if window is None:
             return True
         try:
-            return not is_changed(window, _Judgement(self, datastream, plan)(window))
+            changed = is_changed(window, _Judgement(self, known.datastream, known.plan)(window))
         except UnavailableError:
             raise
         except Exception:  # it is told of where the datastream is judged by itself
             return False
+        known.is_judged = True
+        return not changed
 
     def _guarded(self, datastream_id: int, start: datetime, end: datetime) -> None:
         """One datastream that cannot be judged holds up no other; it is judged again when it changes."""
@@ -106,7 +149,7 @@ class Inspector:
         datastream = self._container.registers.datastream_by_id(datastream_id)
         if datastream is None:
             return 0
-        plan = self._plan(datastream)
+        plan = self._with_plan(datastream_id, datastream).plan
         judged = _Judgement(self, datastream, plan)
         changed = self._container.quality.revise(
             datastream_id,
@@ -116,6 +159,7 @@ class Inspector:
             judged,
             source_kind=source_kind,
             actor=actor,
+            neighbours=plan.checks.neighbours,
         )
         if judged.window is not None and judged.verdict is not None:
             if judged.verdict.counter is not None:
@@ -127,13 +171,22 @@ class Inspector:
             self._compensate_dependants(datastream, start, end)
         return changed
 
-    def _plan(self, datastream: Datastream) -> Plan:
+    def _with_plan(self, datastream_id: int, datastream: Datastream) -> _Known:
+        """Return a datastream with its plan, made anew only where what it is made from has changed."""
         registers = self._container.registers
         observed = registers.observed_property(datastream.property_code)
         if observed is None:
             raise ConfigurationError(f"the property {datastream.property_code} is not configured.", where=datastream.code)
         sensor = registers.sensor(datastream.station, datastream.sensor) if datastream.sensor else None
-        return plan_for(datastream, observed, sensor)
+        known, inputs = self._known.get(datastream_id), (datastream, observed, sensor)
+        if known is None or known.inputs != inputs:
+            plan = plan_for(datastream, observed, sensor)
+            same = known is not None and known.plan == plan
+            known = _Known(inputs, plan, screen_of(plan.checks), is_judged=same and known is not None and known.is_judged)
+            if len(self._known) >= MOST_REMEMBERED:
+                self._known.clear()
+            self._known[datastream_id] = known
+        return known
 
     def _compensate_dependants(self, barometer: Datastream, start: datetime, end: datetime) -> None:
         for dependant in self._container.quality.uncompensated_by(barometer.code):
@@ -160,7 +213,7 @@ class Inspector:
             series = self._container.observations.series(found.datastream_id, first - reach, last + timedelta(seconds=1))
             good = np.isfinite(series.result) & np.isin(series.quality, (Quality.GOOD, Quality.UNKNOWN))
             if good.any():
-                return moves(_seconds(time), _seconds(series.time[good]), series.result[good], companion)
+                return moves(seconds_of(time), seconds_of(series.time[good]), series.result[good], companion)
         return None
 
 
@@ -178,11 +231,13 @@ class _Judgement:
         swaps: list[tuple[float, float | None]] = []
         moving = None
         if checks.totaliser is not None:
-            swaps = [(float(_seconds(np.array([at]))[0]), first) for at, first in self._inspector.swaps(self._datastream)]
+            swaps = [(float(seconds_of(np.array([at]))[0]), first) for at, first in self._inspector.swaps(self._datastream)]
             moving = self._inspector.moving(self._datastream, self._plan, window.time)
-        month = (window.time + np.timedelta64(round(3600 * (checks.zone_offset_h or 0.0)), "s")).astype("datetime64[M]")
         samples = Window(
-            _seconds(window.time), _seconds(window.received), window.result, month.astype(np.int64).astype(np.intp) % 12 + 1
+            seconds_of(window.time),
+            seconds_of(window.received),
+            window.result,
+            months_of(window.time, 3600.0 * (checks.zone_offset_h or 0.0)),
         )
         self.verdict = examine(samples, checks, swaps=swaps, moving=moving)
         return joined(window, self.verdict)
@@ -211,10 +266,6 @@ def joined(window: FlagWindow, verdict: Verdict) -> NewFlags:
 def _beside(datastream: Datastream, property_code: str) -> str:
     """Return the code of another property of the same station and channel."""
     return f"{datastream.station}:{property_code}" + (f":{datastream.channel}" if datastream.channel else "")
-
-
-def _seconds(time: TimeArray) -> Floats:
-    return np.asarray(time.astype("datetime64[us]").astype(np.int64) * 1e-6)
 
 
 def moves(at: Floats, seconds: Floats, values: Floats, companion: Companion) -> npt.NDArray[np.bool_]:

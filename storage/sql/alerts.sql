@@ -6,9 +6,12 @@ SELECT pg_advisory_xact_lock(1123581321, key) FROM unnest(%s::integer[]) AS key;
 SELECT ledger_append('alert', %s);
 
 -- name: states
-SELECT state.rule_code, state.scope, rule_version, verdict, level, evaluated_at, value, reason, event_time, memory
-FROM rule_state AS state
-JOIN unnest(%(codes)s::text[], %(scopes)s::text[]) AS key (rule_code, scope) USING (rule_code, scope);
+-- Only those whose row is another one than the caller has: xmin and ctid name a row's version. A NULL version = there is none any more.
+SELECT key.rule_code, key.scope, state.xmin::text || state.ctid::text AS version, rule_version, verdict, level, evaluated_at, value, reason,
+       event_time, memory
+FROM unnest(%(codes)s::text[], %(scopes)s::text[], %(versions)s::text[]) AS key (rule_code, scope, version)
+LEFT JOIN rule_state AS state USING (rule_code, scope)
+WHERE coalesce(state.xmin::text || state.ctid::text, '') <> key.version;
 
 -- name: list_states
 SELECT rule_code, scope, rule_version, verdict, level, evaluated_at, value, reason, event_time, memory

@@ -3,16 +3,16 @@
 SELECT pg_advisory_xact_lock(1618033988, %s);
 
 -- name: reach
--- The span of a change, widened by the tests' memory and to the third neighbours on both sides, for series whose samples are days apart.
+-- The span of a change, widened by the tests' memory and to so many neighbours on both sides, for series whose samples are days apart.
 SELECT least(%(start)s::timestamptz - %(memory)s::interval, coalesce((
            SELECT min(phenomenon_time) FROM (
                SELECT phenomenon_time FROM observation
-               WHERE datastream_id = %(datastream_id)s AND phenomenon_time < %(start)s ORDER BY phenomenon_time DESC LIMIT 3) AS before),
+               WHERE datastream_id = %(datastream_id)s AND phenomenon_time < %(start)s ORDER BY phenomenon_time DESC LIMIT %(neighbours)s) AS before),
            %(start)s)),
        greatest(%(end)s::timestamptz + %(memory)s::interval, coalesce((
            SELECT max(phenomenon_time) FROM (
                SELECT phenomenon_time FROM observation
-               WHERE datastream_id = %(datastream_id)s AND phenomenon_time > %(end)s ORDER BY phenomenon_time LIMIT 3) AS after),
+               WHERE datastream_id = %(datastream_id)s AND phenomenon_time > %(end)s ORDER BY phenomenon_time LIMIT %(neighbours)s) AS after),
            %(end)s));
 
 -- name: reach_many
@@ -24,10 +24,10 @@ FROM unnest(%(ids)s::integer[], %(starts)s::timestamptz[], %(ends)s::timestamptz
      AS wanted (id, start, stop, memory),
 LATERAL (SELECT min(phenomenon_time) AS time FROM (
     SELECT phenomenon_time FROM observation
-    WHERE datastream_id = wanted.id AND phenomenon_time < wanted.start ORDER BY phenomenon_time DESC LIMIT 3) AS three) AS before,
+    WHERE datastream_id = wanted.id AND phenomenon_time < wanted.start ORDER BY phenomenon_time DESC LIMIT %(neighbours)s) AS three) AS before,
 LATERAL (SELECT max(phenomenon_time) AS time FROM (
     SELECT phenomenon_time FROM observation
-    WHERE datastream_id = wanted.id AND phenomenon_time > wanted.stop ORDER BY phenomenon_time LIMIT 3) AS three) AS after;
+    WHERE datastream_id = wanted.id AND phenomenon_time > wanted.stop ORDER BY phenomenon_time LIMIT %(neighbours)s) AS three) AS after;
 
 -- name: pack_windows
 -- The windows of many datastreams; the bounds of them all let the planner leave chunks out.

@@ -34,7 +34,8 @@ from domain.errors import ConflictError, NotFoundError
 from domain.licence import Licence, Limit
 from domain.model import Datastream, Derivation, Station, StationEvent, StationKind
 from domain.observation import NO_TIME
-from domain.ports import SeriesData
+from domain.ports import Extents, SeriesData
+from domain.quality import USABLE
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 ISSUER = Issuer("jiaxing", "33040012300100", "groundwatch@jiaxing", "嘉兴市", "Jiaxing")
@@ -75,6 +76,19 @@ class Observations:
 
     def series_since(self, starts: Mapping[int, datetime]) -> Mapping[int, SeriesData]:
         return {identity: self.series(identity, start) for identity, start in starts.items()}
+
+    def extents_since(self, starts: Mapping[int, datetime]) -> Extents:
+        found = []
+        for identity, start in starts.items():
+            series = self.series(identity, start)
+            well = np.isfinite(series.result)
+            values = series.result[well]
+            newest = series.time[-1].astype("datetime64[us]").astype(np.int64) if len(series.time) else 0
+            unusable = int((~(well & np.isin(series.quality, list(USABLE)))).sum())
+            low, high = (values.min(), values.max()) if len(values) else (np.nan, np.nan)
+            found.append((low, high, newest, len(series.time), unusable))
+        low, high, newest_us, count, unusable_count = (np.array(column) for column in zip(*found, strict=True))
+        return Extents(low, high, newest_us, count, unusable_count)
 
     def changed_after(self, seqs: Mapping[int, int]) -> dict[int, datetime]:
         changed: dict[int, datetime] = {}
