@@ -6,7 +6,7 @@ What is absent is remembered for a shorter time, because somebody may be about t
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Container, Hashable, Iterable, Mapping
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -30,7 +30,8 @@ class Cache:
         self._ttl_s = ttl_s
         self._absent_ttl_s = absent_ttl_s
         self._lock = threading.Lock()
-        self._entries: dict[Hashable, tuple[float, Any]] = {}
+        self._entries: dict[Hashable, tuple[float, Any, float]] = {}
+        """By key: until when it is kept, the value, and when it was read."""
         self._generation = 0
 
     def get(self, key: Hashable, load: Callable[[], T]) -> T:
@@ -48,7 +49,7 @@ class Cache:
             if generation == self._generation:
                 if len(self._entries) >= MOST_ENTRIES:
                     self._entries.clear()
-                self._entries[key] = (now + (self._absent_ttl_s if value is None else self._ttl_s), value)
+                self._entries[key] = (now + (self._absent_ttl_s if value is None else self._ttl_s), value, now)
         return value
 
     def missing(self, keys: Iterable[Hashable], within_s: float = 0.0) -> list[Hashable]:
@@ -65,10 +66,23 @@ class Cache:
 
     def put(self, values: Mapping[Hashable, Any], generation: int) -> None:
         """Keep values that were read together, unless the cache was cleared meanwhile."""
-        until = self._clock() + self._ttl_s
+        now = self._clock()
+        until = now + self._ttl_s
         with self._lock:
             if generation == self._generation:
-                self._entries.update({key: (until, value) for key, value in values.items()})
+                self._entries.update({key: (until, value, now) for key, value in values.items()})
+
+    def renew(self, kinds: Container[str], longest_s: float) -> None:
+        """Keep values whose keys begin with one of `kinds` for a time to live from now on, but none longer than `longest_s` in all.
+
+        For whoever knows that nothing has changed since they were read; absence is not renewed.
+        """
+        now = self._clock()
+        until = now + self._ttl_s
+        with self._lock:
+            for key, (_, value, read) in self._entries.items():
+                if value is not None and isinstance(key, tuple) and key[0] in kinds and now - read < longest_s:
+                    self._entries[key] = (until, value, read)
 
     def clear(self) -> None:
         """Forget everything."""

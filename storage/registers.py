@@ -48,6 +48,12 @@ AHEAD_S = 3.0
 """Fewer lookups than this are left to themselves; what is forgotten that soon is read anew with the others, not alone afterwards."""
 
 
+STANDING = frozenset({"station", "sensors", "datastream", "datastream id", "events"})
+"""What the ledger names every change of."""
+LOOK_EVERY_S, KEEP_S = 1.0, 120.0
+"""How often the ledger is asked for changes, and how long an entry is kept at most whatever it says."""
+
+
 class RegisterRepository:
     """Implements `domain.ports.Registry` and `domain.ports.Registers`.
 
@@ -62,7 +68,10 @@ class RegisterRepository:
     def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
         self._devices = DeviceRepository(database)
+        self._clock = clock
         self._cache = Cache(clock)
+        self._mark: int | None = None
+        self._look_at = 0.0
 
     def forget(self) -> None:
         """Clear the cache: call it when `groundwatch_register` was notified."""
@@ -90,6 +99,7 @@ class RegisterRepository:
 
     def prepare(self, datastream_ids: Sequence[int]) -> None:
         """Read many datastreams with their stations, sensors and events in four statements, for lookups that follow within seconds."""
+        self._renew()
         generation = self._cache.generation
         missing = self._cache.missing([("datastream id", identity) for identity in datastream_ids], AHEAD_S)
         if len(missing) < LEAST_TOGETHER:
@@ -110,6 +120,24 @@ class RegisterRepository:
             | {("sensors", code): found for code, found in sensors.items()},
             generation,
         )
+
+    def _renew(self) -> None:
+        """Keep stations, sensors, datastreams and events for longer while the ledger names no change of any register.
+
+        One look at an index a second is all that a thousand entries cost then. A change by any process forgets them all.
+        """
+        now = self._clock()
+        if now < self._look_at:
+            return
+        self._look_at = now + LOOK_EVERY_S
+        with self._database.transaction() as connection:
+            row = connection.execute(SQL.register_mark).fetchone()
+        mark = _id(row)
+        if mark == self._mark:
+            self._cache.renew(STANDING, KEEP_S)
+        else:
+            self._cache.clear()
+            self._mark = mark
 
     def prepare_stations(self, codes: Sequence[str]) -> None:
         """Read many stations with all that was observed there in two statements, for messages that name them within seconds."""

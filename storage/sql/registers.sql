@@ -298,3 +298,7 @@ JOIN station ON station.id = event.station_id
 LEFT JOIN datastream AS stream ON stream.id = event.datastream_id
 WHERE lower(station.code) = ANY (%s) AND withdrawn_at IS NULL
 ORDER BY starts_at, event.id;
+
+-- name: register_mark
+-- The ledger numbers changes in the order of their commits: the newest number tells whether a station, sensor, datastream or event changed.
+SELECT coalesce(max(seq), 0) FROM ledger WHERE kind IN ('configuration', 'event');
