@@ -118,7 +118,7 @@ def doubtful(rows: Rows, screens: Sequence[Screen]) -> Bools:
     -------
     ndarray of bool, shape (datastreams,)
         False is a proof that `examine` finds nothing in the fresh samples, on the whole record or on any window that holds them, and
-        in all others what it found without them. True says nothing.
+        in all others what it found without them, if none was received after them. True says nothing.
     """
     doubt = np.zeros(len(screens), dtype=np.bool_)
     if not rows.values.size:
@@ -132,11 +132,21 @@ def doubtful(rows: Rows, screens: Sequence[Screen]) -> Bools:
         found[1:] |= judged[1:] & (np.abs(step / np.diff(rows.seconds)) > rate[1:])
     found |= rows.fresh & (stand > 0.0) & ~np.isnan(rows.values) & ~_moved(rows, step, stand, tolerance)
     found |= judged & (np.abs(np.abs(rows.received_s - rows.seconds) - zone) <= ZONE_TOLERANCE_S)
+    found[1:] |= same & rows.fresh[1:] & ~np.isnan(zone[1:]) & _is_late(rows)
     doubt[rows.place[found]] = True
     for place, screen in enumerate(screens):
         if screen.months is not None:
             doubt[place] |= _is_unusual(rows, judged & (rows.place == place), screen.months)
     return doubt
+
+
+def _is_late(rows: Rows) -> Bools:
+    """Which samples but the first came in before the one that they follow? A clock is judged by the order of receipts.
+
+    Fresh samples may have come together; with one that was there before, only a part of the same file did.
+    """
+    passed = np.diff(rows.received_s)
+    return np.asarray(np.where(rows.fresh[:-1], passed < 0.0, passed <= 0.0))
 
 
 def _departure(step: Floats) -> Floats:

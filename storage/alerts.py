@@ -101,9 +101,9 @@ class AlertCriteria(Protocol):
 class AlertUnitOfWork:
     """One transaction on alerts; the first write of an alert, a transition or a CAP message takes one ledger entry for all."""
 
-    def __init__(self, connection: Connection, known: StateCache) -> None:
+    def __init__(self, connection: Connection, known: StateCache | None = None) -> None:
         self._connection = connection
-        self._known = known
+        self._known = {} if known is None else known
         self._seq: int | None = None
         self._reserved: set[str] = set()
 

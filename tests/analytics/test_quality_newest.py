@@ -49,7 +49,9 @@ def records(draw: st.DrawFn) -> Record:
     delays = draw(st.lists(st.sampled_from([20.0] * 6 + [ZONE_S, ZONE_S + 300.0, -ZONE_S]), min_size=n, max_size=n))
     seconds = np.cumsum(steps)
     changed = draw(st.integers(max(0, n - 4), n - 1))
-    return Record(seconds, seconds + np.array(delays), np.array(values), changed, draw(st.sampled_from(KINDS)))
+    received = seconds + np.array(delays)
+    received[changed:] = np.maximum.accumulate(np.maximum(received[changed:], received[:changed].max(initial=-np.inf) + 1.0))
+    return Record(seconds, received, np.array(values), changed, draw(st.sampled_from(KINDS)))
 
 
 def shown(group: list[Record], before: int) -> tuple[Rows, list[Screen]]:
@@ -112,6 +114,13 @@ def test_a_value_that_stands_is_in_doubt_until_it_is_seen_to_move_within_the_ste
     standing = Record(at, at, np.array([1.0, 2.0, *[3.0] * 8]), 9, Checks(flat_h=(2.0, None), flat_samples=8))
     assert doubtful(*shown([standing], 3)).tolist() == [True]
     assert doubtful(*shown([standing], 8)).tolist() == [False]
+
+
+def test_a_sample_that_came_in_before_its_predecessor_is_in_doubt_because_clocks_are_judged_by_receipts() -> None:
+    at = np.arange(10) * HOUR
+    orderly = Record(at, at + 20.0, np.arange(10.0) % 3, 7, Checks())
+    late = Record(at, np.where(np.arange(10) == 8, at - 2 * HOUR, at + 20.0), np.arange(10.0) % 3, 7, Checks())
+    assert doubtful(*shown([orderly, late], 3)).tolist() == [False, True]
 
 
 def test_tests_that_see_further_than_neighbours_have_no_screen() -> None:
