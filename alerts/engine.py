@@ -17,7 +17,7 @@ from alerts.evidence import judged_evidence, traced_evidence
 from alerts.issue import Issuer
 from alerts.lifecycle import Episode, episode_from_json
 from alerts.ports import AlertObservations, AlertRegisters, RunReader
-from alerts.quiet import Quiet
+from alerts.quiet import MOST_REMEMBERED, Quiet
 from alerts.reconcile import reconcile
 from alerts.recorder import About, Report, Turn
 from alerts.releases import Releaser
@@ -84,6 +84,7 @@ class AlertEngine(Decisions):
         super().__init__(store, observations, registers, issuer, runs)
         self._quiet = Quiet(observations, registers)
         self._catalogue = Catalogue(())
+        self._concerned: dict[str, tuple[Catalogue, tuple[Datastream, Station], list[tuple[Rule, RuleKey]]]] = {}
         self._mark: int | None = None
         self._said: dict[RuleKey, tuple[Any, ...]] = {}
         self._looked_over: tuple[tuple[str, int], ...] | None = None
@@ -117,7 +118,9 @@ class AlertEngine(Decisions):
             station = self._registers.station(datastream.station) if datastream is not None else None
             if datastream is None or station is None:
                 continue
-            concerned = [_Task.of(rule, station, datastream, changed_from) for rule in catalogue.about(datastream, station)]
+            concerned = [
+                _Task(rule, station, datastream, changed_from, key) for rule, key in self._own(catalogue, datastream, station)
+            ]
             concerned += self._through(catalogue, datastream, changed_from)
             if changed_from >= ONLY_FINDINGS:
                 concerned = [task for task in concerned if _reads_runs(task.rule)]
@@ -126,6 +129,17 @@ class AlertEngine(Decisions):
                 if earlier is None or changed_from < earlier.changed_from:
                     tasks[task.key] = task
         return sorted(tasks.values(), key=_order)
+
+    def _own(self, catalogue: Catalogue, datastream: Datastream, station: Station) -> Sequence[tuple[Rule, RuleKey]]:
+        """Return the rules whose own datastream this is, looked for again only where rules, datastream or station have changed."""
+        known = self._concerned.get(datastream.code)
+        if known is not None and known[0] is catalogue and known[1] == (datastream, station):
+            return known[2]
+        if len(self._concerned) >= MOST_REMEMBERED:
+            self._concerned.clear()
+        found = [(rule, RuleKey(rule.code, datastream.code)) for rule in catalogue.about(datastream, station)]
+        self._concerned[datastream.code] = (catalogue, (datastream, station), found)
+        return found
 
     def _through(self, catalogue: Catalogue, changed: Datastream, changed_from: datetime) -> Iterator[_Task]:
         """Give the tasks of rules that read a datastream beside their own."""

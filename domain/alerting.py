@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from domain.alert import AlertState, Confirmation, Level, MessageStatus, MessageType, Verdict
 
@@ -36,9 +36,11 @@ class Rule:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class RuleKey:
-    """One rule on one scope: what an episode, a state and a lock belong to. `scope` is a datastream or station code."""
+class RuleKey(NamedTuple):
+    """One rule on one scope: what an episode, a state and a lock belong to. `scope` is a datastream or station code.
+
+    A named tuple, because thousands are looked up with every evaluation.
+    """
 
     rule_code: str
     scope: str
