@@ -1,5 +1,5 @@
 -- Alerts of partners: their CAP messages as received, what a chain of them says, and who took notice here.
--- depends: 20261123-13-raw-digests
+-- depends: 20261129-04-insar-positions
 
 CREATE TABLE foreign_alert (
     id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
