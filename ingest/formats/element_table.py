@@ -6,10 +6,9 @@ A device's attributes change them for that device alone: `elements` (codes and w
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,9 @@ from typing import Any
 import yaml
 
 from domain.errors import ConfigurationError, InputError
+from ingest.formats.timestamps import parse_zone
 
 FOLDER = Path(__file__).parent / "elements"
-_OFFSET = re.compile(r"([+-])(\d{2}):(\d{2})")
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
@@ -59,21 +58,6 @@ def load_table(protocol: str) -> Mapping[str, Any]:
     return table
 
 
-def parse_offset(text: str, *, where: str) -> timezone:
-    """Return the offset that wall times of a device have.
-
-    Examples
-    --------
-    >>> parse_offset("+08:00", where="").utcoffset(None)
-    datetime.timedelta(seconds=28800)
-    """
-    match = _OFFSET.fullmatch(text)
-    if match is None:
-        raise InputError(f"{text!r} is no offset from UTC.", where=where, remedy="write +08:00")
-    offset = timedelta(hours=int(match[2]), minutes=int(match[3]))
-    return timezone(offset if match[1] == "+" else -offset)
-
-
 def microseconds(moment: datetime) -> int:
     """Return an aware time as microseconds since 1970 UTC."""
     gap = moment - _EPOCH
@@ -98,7 +82,7 @@ class TableReader:
         self._own = _codes(attributes.get("elements"), "elements", where)
         self._ignored = frozenset(str(code).upper() for code in attributes.get("ignored") or ())
         self._known = {code.upper(): entry for code, entry in {**self.table["elements"], **self.table.get("series", {})}.items()}
-        self.zone = parse_offset(str(attributes.get("zone") or self.table["zone"]), where=where)
+        self.zone = parse_zone(str(attributes.get("zone") or self.table["zone"]), where=where)
 
     def entry(self, code: str) -> Mapping[str, Any] | None:
         """Return what table and device say about a code, or None."""

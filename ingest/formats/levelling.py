@@ -228,11 +228,17 @@ class _RowReader:
         mark = self.cell(row, "code") or self.cell(row, "name")
         text = self.cell(row, self.role)
         filled = sum(1 for cell in row if cell.strip())
-        if not is_number(text) and (not mark or filled == 1 or mark.endswith((":", "："))):
+        is_remark = not is_number(text) and (not mark or filled == 1 or mark.endswith((":", "：")))
+        if is_remark and not self._holds_data(row):
             return  # a remark or signature below the table
         fault = self._append(number, row, mark, text)
         if fault is not None:
             self.rejected.append(Rejected(number, fault[0], fault[1], ",".join(row).encode("utf-8")))
+
+    def _holds_data(self, row: Sequence[str]) -> bool:
+        """Does any column of the table hold a number or a date? Then it is a row of marks, however damaged."""
+        is_dated = parse_span(self.cell(row, "date")) is not None
+        return is_dated or any(is_number(self.cell(row, role)) for role in self.header.columns if role not in {"code", "name"})
 
     def _append(self, number: int, row: Sequence[str], mark: str, text: str) -> tuple[str, str] | None:
         try:

@@ -17,7 +17,7 @@ import numpy as np
 
 from domain.errors import FormatError
 from domain.observation import FloatArray, ParsedPayload, Rejected, TimeArray
-from ingest.formats.decoding import decode, head, split_lines
+from ingest.formats.decoding import decode, head, is_number, split_lines
 from ingest.formats.displacements import displacement_payload, displacement_streams
 from ingest.formats.format import ImportContext
 from ingest.profile import Profile
@@ -60,10 +60,10 @@ def parse(raw: bytes, profile: Profile | None, context: ImportContext) -> Parsed
         if row is not None and (not rows or len(row) == len(rows[0])):
             rows.append(row)
             numbers.append(number)
-        elif line.lstrip().startswith(_COMMENT) or not rows:
+        elif line.lstrip().startswith(_COMMENT) or (not rows and not _is_of_numbers(line)):
             comments.append(line)
         else:
-            reason = f"the line is no row of {len(rows[0])} numbers (year, N, E, U and their sigmas); remove or repair it"
+            reason = "the line is no row of 7 or 9 numbers (year, N, E, U and their sigmas) like the others; remove or repair it"
             rejected.append(Rejected(number, "columns", reason, line.encode("utf-8")))
     if not rows:
         raise FormatError(
@@ -89,6 +89,12 @@ def parse(raw: bytes, profile: Profile | None, context: ImportContext) -> Parsed
         rejected,
         notes,
     )
+
+
+def _is_of_numbers(line: str) -> bool:
+    """Is a line above the first row a damaged row, not words of a header?"""
+    fields = line.split()
+    return 2 * sum(is_number(field) for field in fields) >= len(fields)
 
 
 def _row(fields: Sequence[str]) -> list[float] | None:
