@@ -203,6 +203,13 @@ class Replay:
         folded, seen = fold(trace, definition.policy), None if stale else _seen_whole(trace, context, read_seq)
         return Found(context, definition, ladder, evaluation, read_seq, trace, folded, stale=stale, seen=seen)
 
+    def since(self, rule: Rule, datastream: Datastream, station: Station, start: datetime, now: datetime) -> tuple[Trace, Ladder]:
+        """Return what a traced rule says of everything from `start` on as it is stored now, and its limits; nothing is folded."""
+        begin = None if "findings" in RULES[rule.kind].needs else start
+        context = self._context(rule, datastream, station, now, start=begin, as_of=None)
+        definition = definition_of(rule)
+        return _trace(rule, definition, context), RULES[rule.kind].ladder(definition, context)
+
     def newest_run(self, rule: Rule, datastream: Datastream, station: Station, now: datetime, read_seq: int) -> Found:
         """Judge a rule that looks at the newest run of an analytic."""
         source = self.source_of(datastream) or datastream

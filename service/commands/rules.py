@@ -23,6 +23,7 @@ from service.commands.output import emit, say
 from service.commands.registers import actor
 from service.rule_desk import RuleDesk, coverage_of
 from service.settings import load_settings
+from service.standing import standing_of
 
 PAGE = 1000
 _SHORT = re.compile(r"^(\d+)([hd])$")
@@ -160,9 +161,10 @@ def _show(container: Container, arguments: argparse.Namespace) -> None:
     node = container.registers.node()
     words = describe(found, rule, station, datastream, zone=ZoneInfo(node.zone if node else "Asia/Shanghai")) if rule else None
     steps = container.alerts.transitions(found.alert_id or 0)
+    stands = standing_of(container, found, rule) if rule else None
     if arguments.json:
         emit({
-            **_entry(found), "evidence": found.evidence, "transitions": steps,
+            **_entry(found), "evidence": found.evidence, "transitions": steps, "standing": stands,
             "explanation": {"zh": words.text_zh, "en": words.text_en} if words else None,
         })  # fmt: skip
         return
@@ -170,6 +172,9 @@ def _show(container: Container, arguments: argparse.Namespace) -> None:
         say(words.headline_zh)
         say(words.headline_en)
         say(words.text_zh if arguments.lang == "zh" else words.text_en)
+    if stands is not None and stands.value is not None and stands.at is not None:
+        worst = f", worst {stands.worst:g} at {stands.worst_at:%Y-%m-%d %H:%M}Z" if stands.worst is not None else ""
+        say(f"  newest {stands.value:g} {stands.unit or ''} at {stands.at:%Y-%m-%d %H:%M}Z{worst}")
     for step in steps:
         say(f"  {step.recorded_at:%Y-%m-%d %H:%M:%S}Z  {step.kind}  {step.actor}  {step.reason}")
 

@@ -22,6 +22,7 @@ from service.api.lookup import container_of, node_code, visible_station
 from service.api.parameters import DEFAULT, After, Limit, decode_cursor, encode_cursor, listing, next_url, parse_time
 from service.api.times import number, plain, stamp
 from service.sharing.disclosure import HeightView, height_view
+from service.standing import standing_of
 
 router = APIRouter(prefix="/api/v1", tags=["alerts"])
 StateWord = Literal["pending", "firing", "resolved", "all"]
@@ -278,10 +279,30 @@ def detail_of(container: Any, caller: Caller, alert: AlertRecord) -> dict[str, A
         }
         for step in container.alerts.transitions(alert.alert_id)
     ]
+    body["standing"] = _standing(container, caller, alert, rule)
     issued = container.alerts.cap_messages(alert.alert_id)
     body["cap"] = f"/api/v1/alerts/{alert.identifier}.cap" if issued else None
     result: dict[str, Any] = plain(body)
     return result
+
+
+def _standing(container: Any, caller: Caller, alert: AlertRecord, rule: Rule | None) -> dict[str, Any] | None:
+    """Return the newest value and the worst so far; None where they may not be seen, or the rule's station is gone."""
+    station, datastream = _station_of(container, alert), _datastream_of(container, alert)
+    seen = _as_seen(container, caller, alert, station, datastream)
+    if rule is None or station is None or seen is not alert:
+        return None
+    found = standing_of(container, alert, rule)
+    if found is None:
+        return None
+    return {
+        "unit": found.unit,
+        "at": stamp(found.at),
+        "value": number(found.value),
+        "sigma": number(found.sigma),
+        "worst_at": stamp(found.worst_at),
+        "worst": number(found.worst),
+    }
 
 
 def named_person(caller: Caller) -> str:

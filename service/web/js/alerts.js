@@ -157,10 +157,20 @@ function facts(alert, worded) {
   const rows = worded ?? ownFacts(alert);
   const excess = beyond(alert);
   if (worded && excess) rows.push([t("fact.excess"), excess]);
+  for (const [label, value] of standingFacts(alert.standing)) rows.push([label, value]);
   if (worded) rows.push([t("fact.lasting"), span(((alert.ended ? Date.parse(alert.ended) : now()) - Date.parse(alert.onset)) / 1000)]);
   if (alert.acknowledged_at) rows.push([t("fact.acknowledged"), `${alert.acknowledged_by} · ${dateTime(alert.acknowledged_at)}${alert.acknowledged_note ? ` · ${alert.acknowledged_note}` : ""}`]);
   if (alert.confirmed_at) rows.push([word("confirmation", alert.confirmation), `${alert.confirmed_by} · ${dateTime(alert.confirmed_at)}`]);
   return rows;
+}
+
+/** The newest value and the worst so far, as they are stored now: the alert's own figures are those of its last change. */
+function standingFacts(standing) {
+  const told = (value, at) => `${quantity(value, standing.unit)}${at ? ` · ${dateTime(at)}` : ""}`;
+  return [
+    known(standing?.value) ? [t("fact.newest"), told(standing.value, standing.at)] : null,
+    known(standing?.worst) ? [t("fact.worst"), told(standing.worst, standing.worst_at)] : null,
+  ].filter(Boolean);
 }
 
 /** What, where, how much, against what, how sure, since when, what to do, who: from the alert and its rule. */

@@ -18,6 +18,7 @@ from domain.alerting import AlertRecord, CapMessage, Rule, Transition
 from domain.errors import NotFoundError, UnavailableError
 from domain.model import Datastream, ObservedProperty, Sensor, Station, StationEvent
 from domain.observation import Batch, CommitCounts
+from domain.ports import SeriesData
 from ingest.pipeline import Pipeline
 from service.settings import Settings
 
@@ -149,6 +150,13 @@ class FakeObservations:
         self.seq = 0
         self.buckets_of: dict[tuple[int, str], list[Any]] = {}
         self.away = False
+
+    def series(self, datastream_id: int, start: datetime | None = None, end: datetime | None = None, **_: Any) -> SeriesData:
+        rows = [row for time, row in sorted(self.rows.get(datastream_id, {}).items()) if start is None or time >= start]
+        column = lambda name: np.array([getattr(row, name) for row in rows], dtype=np.float64)  # noqa: E731
+        time = np.array([row.phenomenon_time.replace(tzinfo=None) for row in rows], dtype="datetime64[us]")
+        quality = np.array([row.quality for row in rows], dtype=np.int16)
+        return SeriesData(time, column("result"), column("sigma"), quality, np.full(len(rows), np.datetime64("NaT", "us")))
 
     def commit(self, batch: Batch) -> CommitCounts:
         if self.away:
