@@ -254,7 +254,9 @@ class _Importer:
                     stored += self._finish(*running.pop(0))
                     self.watch("storing", stored, spool.rows)
             except BaseException:
-                writers.shutdown(cancel_futures=True)
+                writers.shutdown(cancel_futures=True)  # waits for the parts that are being committed
+                stored += sum(rows for rows, part in running if not part.cancelled() and part.exception() is None)
+                self.watch("storing", stored, spool.rows)
                 raise
 
     def _finish(self, rows: int, part: Future[tuple[CommitCounts, list[Rejected]]]) -> int:
