@@ -1,8 +1,8 @@
-"""InSAR: import beside binary COPY of the same tiles, reads, and analyses beside the usual programs point by point.
+"""InSAR: import beside binary COPY of the same tiles, reads here and by HTTP, and analyses beside the usual programs point by point.
 
-`OPENBLAS_NUM_THREADS=1 python -m benchmarks insar`. Sizes by the environment: GROUNDWATCH_BENCH_INSAR_POINTS (1,000,000),
-GROUNDWATCH_BENCH_INSAR_EPOCHS (150), GROUNDWATCH_BENCH_INSAR_PEERS (200: points that the peers fit, their time is scaled),
-GROUNDWATCH_BENCH_PAIRS (3).
+`OPENBLAS_NUM_THREADS=1 python -m benchmarks insar`; `python -m benchmarks.bench_insar stored` leaves out the analyses. Sizes by the
+environment: GROUNDWATCH_BENCH_INSAR_POINTS (1,000,000), GROUNDWATCH_BENCH_INSAR_EPOCHS (150), GROUNDWATCH_BENCH_INSAR_PEERS (200: points
+that the peers fit, their time is scaled), GROUNDWATCH_BENCH_PAIRS (3).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import psycopg
 import pyarrow as pa
@@ -28,8 +29,12 @@ import pymannkendall
 import statsmodels.api as sm
 
 from analytics.insar import PointSettings, fit_points
+from benchmarks.bench_chart import TOKEN, wait_until_served
 from benchmarks.own_stack import BenchStack, bench_stack
-from benchmarks.side_by_side import compare, seconds, tell
+from benchmarks.processes import running
+from benchmarks.side_by_side import Comparison, seconds, tell
+from service.api.passwords import digest_of
+from service.embedded.ports import choose
 
 POINTS = int(os.environ.get("GROUNDWATCH_BENCH_INSAR_POINTS", "1000000"))
 EPOCHS = int(os.environ.get("GROUNDWATCH_BENCH_INSAR_EPOCHS", "150"))
@@ -38,6 +43,15 @@ PAIRS = int(os.environ.get("GROUNDWATCH_BENCH_PAIRS", "3"))
 ROWS_AT_ONCE = 20_000
 HEAD = "pid,latitude,longitude,height,rmse,temporal_coherence,incidence_angle,track_angle,mean_velocity,mean_velocity_std"
 DAYS = [date(2018, 1, 4) + timedelta(days=12 * number) for number in range(EPOCHS)]
+HEADS = {
+    "egms": (HEAD + "," + ",".join(day.strftime("%Y%m%d") for day in DAYS) + "\n").encode(),
+    "stamps": (
+        ",".join(f"export_res_{number}" for number in range(EPOCHS + 3))
+        + "\n120.75,30.7,NaN,"
+        + ",".join(str(day.toordinal() + 366) for day in DAYS)
+        + "\n"
+    ).encode(),
+}
 YEARS = np.array([2018 + day.toordinal() / 365.25 - date(2018, 1, 1).toordinal() / 365.25 for day in DAYS])
 
 
@@ -48,19 +62,23 @@ def made(points: int, rng: np.random.Generator) -> np.ndarray:
     return rate * (YEARS - YEARS[0]) + season + rng.normal(0, 3.0, (points, EPOCHS))
 
 
-def write_delivery(path: Path) -> None:
-    """Write a delivery in EGMS shape in the order of raster lines, as processors do."""
+def write_delivery(path: Path, shape: str) -> None:
+    """Write a delivery in the order of raster lines, as processors do: EGMS with tenths of a mm, StaMPS with seven digits."""
     rng = np.random.default_rng(1)
     options = pa_csv.WriteOptions(include_header=False, quoting_style="none")
     with path.open("wb") as file:
-        file.write((HEAD + "," + ",".join(day.strftime("%Y%m%d") for day in DAYS) + "\n").encode())
+        file.write(HEADS[shape])
         for start in range(0, POINTS, ROWS_AT_ONCE):
             number = np.arange(start, min(start + ROWS_AT_ONCE, POINTS))
             latitude = np.round(30.4 + 0.6 * number / POINTS + rng.normal(0, 1e-5, len(number)), 7)
             longitude = np.round(rng.uniform(120.3, 121.2, len(number)), 7)
-            columns: list[Any] = [[f"{value:010x}" for value in number], latitude, longitude]
-            columns += [np.full(len(number), value, np.float32) for value in (3.1, 2.1, 0.91, 39.0, 348.5, -4.1, 0.3)]
-            columns += list(np.round(made(len(number), rng), 1).astype(np.float32).T)
+            values = made(len(number), rng)
+            columns: list[Any] = [longitude, latitude, rng.normal(-4, 4, len(number)).astype(np.float32)]
+            if shape == "egms":
+                columns = [[f"{value:010x}" for value in number], latitude, longitude]
+                columns += [np.full(len(number), value, np.float32) for value in (3.1, 2.1, 0.91, 39.0, 348.5, -4.1, 0.3)]
+                values = np.round(values, 1)
+            columns += list(values.astype(np.float32).T)
             pa_csv.write_csv(
                 pa.table([pa.array(column) for column in columns], names=list(map(str, range(len(columns))))), file, options
             )
@@ -89,8 +107,11 @@ def high_water_mb(pid: int) -> float:
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
 
 
-def dump_tiles(url: str, target: Path) -> None:
-    statement = "COPY (SELECT * FROM insar_tile ORDER BY tile_no) TO STDOUT (FORMAT binary)"
+TABLES = {"tile": "tile_no", "point": "point_no"}
+
+
+def dump(url: str, table: str, target: Path) -> None:
+    statement = f"COPY (SELECT * FROM insar_{table} ORDER BY {TABLES[table]}) TO STDOUT (FORMAT binary)"
     with (
         psycopg.connect(url) as connection,
         connection.cursor() as cursor,
@@ -101,16 +122,16 @@ def dump_tiles(url: str, target: Path) -> None:
             file.write(part)
 
 
-def copy_tiles(url: str, source: Path) -> float:
-    """Copy the tiles into a table of the same definition, by binary COPY, flushed as in production."""
+def copy_in(url: str, table: str, source: Path) -> float:
+    """Copy rows into a table of the same definition, storage and indexes, by binary COPY, logged and flushed as in production."""
     with psycopg.connect(url) as connection:
-        connection.execute("CREATE TABLE plain_tile (LIKE insar_tile INCLUDING ALL)")
+        connection.execute(f"CREATE TABLE plain (LIKE insar_{table} INCLUDING ALL)")
         connection.commit()
 
         def run() -> None:
             with (
                 connection.cursor() as cursor,
-                cursor.copy("COPY plain_tile FROM STDIN (FORMAT binary)") as copy,
+                cursor.copy("COPY plain FROM STDIN (FORMAT binary)") as copy,
                 source.open("rb") as file,
             ):
                 while part := file.read(1 << 20):
@@ -118,40 +139,72 @@ def copy_tiles(url: str, source: Path) -> float:
             connection.commit()
 
         taken = seconds(run)
-        connection.execute("DROP TABLE plain_tile")
+        connection.execute("DROP TABLE plain")
         connection.commit()
     return taken
 
 
-def bench_import(stack: BenchStack, url: str, source: Path) -> None:
-    memory: list[float] = []
-    number = 0
-    tiles = stack.home / "tiles.bin"
+def bench_import(stack: BenchStack, url: str, shape: str, pairs: int) -> None:
+    """Import one delivery several times, as versions of areas of their own, each time beside the COPY of what it stored."""
+    source = stack.home / f"{shape}.csv"
+    write_delivery(source, shape)
+    own: list[tuple[float, float]] = []
+    plain: list[tuple[float, float]] = []
+    for number in range(1, pairs + 1):
+        names = "--station", f"AREA-{shape}", f"--delivery={shape}-{number}", f"--track={shape}-{number}"
+        own.append(command(stack, url, "import", str(source), "--profile", shape, *names, "--json"))
+        for table in TABLES:
+            if number == 1:
+                dump(url, table, stack.home / f"{shape}.{table}")
+        tiles, points = (copy_in(url, table, stack.home / f"{shape}.{table}") for table in TABLES)
+        plain.append((tiles, tiles + points))
+    title = f"import {POINTS:,} points x {EPOCHS} epochs, {shape} ({source.stat().st_size / 1e6:,.0f} MB of CSV), beside binary COPY of"
+    for place, what in enumerate(("its tiles", "its tiles and of its points")):
+        taken = tuple(row[0] for row in own), tuple(row[place] for row in plain)
+        tell(Comparison(f"{title} {what}", *taken, POINTS * EPOCHS, "values").report())
+    tell(f"  peak memory of the import {max(row[1] for row in own):,.0f} MB; the target is a ratio of 0.5 or more to the tiles")
+    source.unlink()
 
-    def ours() -> float:
-        nonlocal number
-        number += 1
-        name = f"--delivery=d{number}", f"--track=t{number}"
-        taken, peak = command(stack, url, "import", str(source), "--profile", "egms", "--station", "AREA", *name, "--json")
-        memory.append(peak)
-        if not tiles.exists():
-            dump_tiles(url, tiles)
-        return taken
 
-    compare(
-        f"import {POINTS:,} points x {EPOCHS} epochs ({source.stat().st_size / 1e6:,.0f} MB of CSV) beside binary COPY of its tiles",
-        ours,
-        lambda: copy_tiles(url, tiles),
-        amount=POINTS * EPOCHS,
-        unit="values",
-        pairs=PAIRS,
-    )
-    tell(f"  peak memory of the import {max(memory):,.0f} MB; the target is a ratio of 0.5 or more")
+def milliseconds(actions: Iterator[Callable[[], Any]]) -> str:
+    """Run each action once; the first one finds nothing opened or cached."""
+    taken = [1000 * seconds(action) for action in actions]
+    later = sorted(taken[1:])
+    return f"first {taken[0]:.1f} ms, then median {statistics.median(later):.1f} ms, worst {later[-1]:.1f} ms of {len(later)}"
+
+
+def bench_http(stack: BenchStack, url: str) -> None:
+    """Ask `groundwatch serve` for the same over one kept connection."""
+    with stack.container(url) as container:
+        container.access.add_key(digest_of(TOKEN), TOKEN[:8], "supervisor")
+        row = container.insar.delivery("egms-1")
+    assert row is not None
+    port = choose(18_000)
+    environment = {"GROUNDWATCH_DATABASE_URL": url, "GROUNDWATCH_HOME": str(stack.home)}
+    environment["GROUNDWATCH_MQTT_URL"] = stack.stack.addresses.mqtt_url_with_login
+    log = stack.home / "serve.log"
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    rng = np.random.default_rng(4)
+    with (
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, trust_env=False, timeout=60.0) as client,
+        running(["serve", "--port", str(port)], environment, log),
+    ):
+        wait_until_served(client, log)
+
+        def ask(path: str, **parameters: str) -> None:
+            answer = client.get(f"/api/v1/insar/{path}", params={"delivery": "egms-1", **parameters})
+            answer.raise_for_status()
+
+        pids = [f"{number:010x}" for number in rng.integers(0, POINTS, 20)]
+        tell(f"series of a point by HTTP, JSON: {milliseconds((lambda p=pid: ask(f'points/{p}')) for pid in pids)}")
+        epochs = [row.epochs[number].isoformat() for number in rng.integers(0, EPOCHS, 10)]
+        maps = ((lambda e=epoch: ask("map", epoch=e, format="arrow")) for epoch in epochs)
+        tell(f"map of an epoch by HTTP, every point, Arrow: {milliseconds(maps)}")
 
 
 def bench_reads(stack: BenchStack, url: str) -> None:
     with stack.container(url) as container:
-        row = container.insar.delivery("d1")
+        row = container.insar.delivery("egms-1")
         assert row is not None
         rng = np.random.default_rng(3)
         pids = [f"{number:010x}" for number in rng.integers(0, POINTS, 20)]
@@ -164,11 +217,6 @@ def bench_reads(stack: BenchStack, url: str) -> None:
             assert point is not None
             assert len(container.insar.series(row.delivery_id, point.point_no)) == EPOCHS
 
-        def milliseconds(actions: Iterator[Callable[[], Any]]) -> str:
-            taken = sorted(1000 * seconds(action) for action in actions)
-            return f"median {statistics.median(taken):.1f} ms, worst {taken[-1]:.1f} ms of {len(taken)}"
-
-        series(pids[0])
         tell(f"series of a point: {milliseconds((lambda p=pid: series(p)) for pid in pids)}; the target is under 100 ms")
         maps = ((lambda n=int(n): container.insar.map_of_epoch(row.delivery_id, n)) for n in rng.integers(0, EPOCHS, 10))
         tell(f"map of an epoch, every point: {milliseconds(maps)}; the target is under 100 ms")
@@ -257,21 +305,24 @@ def agreement(values: np.ndarray, design: np.ndarray) -> float:
 
 def bench_command(stack: BenchStack, url: str) -> None:
     for words in (("--sigma=ols",), ("--sigma=ar1", "--trend-test")):
-        taken, peak = command(stack, url, "insar", "analyse", "d1", *words, "--json")
+        taken, peak = command(stack, url, "insar", "analyse", "egms-1", *words, "--json")
         tell(
             f"groundwatch insar analyse {' '.join(words)}, {POINTS:,} x {EPOCHS}, read and stored: {taken:.1f} s, peak {peak:,.0f} MB"
         )
 
 
 def main() -> None:
-    bench_analysis()
+    only_stored = sys.argv[1:] == ["stored"]
+    if not only_stored:
+        bench_analysis()
     with bench_stack() as stack, stack.database() as url:
         command(stack, url, "migrate", "--json")
-        source = stack.home / "delivery.csv"
-        write_delivery(source)
-        bench_import(stack, url, source)
+        bench_import(stack, url, "egms", PAIRS)
         bench_reads(stack, url)
-        bench_command(stack, url)
+        bench_http(stack, url)
+        bench_import(stack, url, "stamps", PAIRS)
+        if not only_stored:
+            bench_command(stack, url)
 
 
 if __name__ == "__main__":

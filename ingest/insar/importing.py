@@ -82,12 +82,13 @@ class InsarImporter:
         started = time.perf_counter()
         chosen = _with_flags(profile if isinstance(profile, InsarProfile) else load_insar_profile(profile), flags)
         code = _delivery_code(flags.delivery or path.name.split(".")[0])
-        digest, size = _digest(path)
-        with open_delivery(path) as file:
+        with open_delivery(path) as file, ThreadPoolExecutor(1, thread_name_prefix="digest") as pool:
+            digesting = pool.submit(_digest, path)
             layout = read_layout(file, chosen, path.name)
             place = _Place(self.registry, chosen, path.name, actor)
             datastream_id, created = place.rehearse() if dry_run else place.find_or_create(create=create)
             blocks = read_blocks(file, layout, chosen, block_bytes=block_bytes)
+            digest, size = digesting.result()
             if dry_run:
                 receipt = _rehearsed(code, blocks)
             else:

@@ -142,12 +142,15 @@ def _stamps(cells: list[str], profile: InsarProfile, where: str) -> Layout:
 def read_blocks(
     file: IO[bytes], layout: Layout, profile: InsarProfile, *, block_bytes: int = BLOCK_BYTES
 ) -> Iterator[PointBlock]:
-    """Yield the rows after the header as blocks of points, in time order of the epochs, toward the satellite positive, in mm.
+    """Give the rows after the header as blocks of points, in time order of the epochs, toward the satellite positive, in mm.
 
-    Identifiers that occurred before in the file are rejects. Epochs out of order are sorted.
+    Identifiers that occurred before in the file are rejects. Epochs out of order are sorted. Nothing is read before the first block is
+    asked for.
     """
-    reader = BlockReader(layout, profile)
-    line = layout.lines + 1
+    return _blocks(file, BlockReader(layout, profile), layout.lines + 1, block_bytes)
+
+
+def _blocks(file: IO[bytes], reader: BlockReader, line: int, block_bytes: int) -> Iterator[PointBlock]:
     while body := file.read(block_bytes):
         if not body.endswith(b"\n"):
             rest = file.readline(_LONGEST_LINE)
