@@ -14,7 +14,7 @@ References: Bos, Fernandes, Williams and Bastos (2013), doi:10.1007/s00190-012-0
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.fft import irfft, rfft
@@ -132,8 +132,28 @@ def _missing_matrix(model: NoiseModel, inverse: Floats, missing: Cells, n: int) 
     return np.asarray(toeplitz - rows.T @ rows)
 
 
-def _factor_missing(model: NoiseModel, inverse: Floats, missing: Cells, n: int) -> tuple[Floats, bool]:
-    """Cholesky factor of M, from all rows of the filter where the quadrature is not accurate enough."""
+def _factor_missing(model: NoiseModel, missing: Cells, n: int) -> tuple[Floats, bool]:
+    """Cholesky factor of M under a noise model whatever its scale; kept, for one noise serves many trajectories of a record."""
+    return _kept_factor(_shape_of(model), np.ascontiguousarray(missing).tobytes(), n)
+
+
+def _shape_of(model: NoiseModel) -> NoiseModel:
+    """The noise without its scale and how well it fits: what its filters depend on."""
+    return replace(model, scale=1.0, step_a=1.0, log_likelihood=0.0, bic=0.0)
+
+
+@lru_cache(maxsize=4)
+def _kept_inverse(shape: NoiseModel, length: int) -> tuple[Floats, float]:
+    inverse, log_first = shape.inverse_filter(length)
+    inverse.setflags(write=False)
+    return inverse, log_first
+
+
+@lru_cache(maxsize=2)
+def _kept_factor(shape: NoiseModel, where: bytes, n: int) -> tuple[Floats, bool]:
+    """As :func:`_factor_missing`, from all rows of the filter where the quadrature is not accurate enough."""
+    missing = np.frombuffer(where, dtype=np.int64)
+    model, inverse = shape, _kept_inverse(shape, 2 * n)[0]
     try:
         return _factor(_missing_matrix(model, inverse, missing, n), 1e-10)
     except np.linalg.LinAlgError:
@@ -191,7 +211,7 @@ def generalised_least_squares(grid: Grid, model: NoiseModel) -> GlsFit:
     n, observed = grid.n, grid.n_observed
     p = grid.design.shape[1]
     length = 2 * n if grid.missing.size else n
-    inverse, log_first = model.inverse_filter(length)
+    inverse, log_first = _kept_inverse(_shape_of(model), length)
     whitened = grid.whitened(inverse)
     normal = whitened.T @ whitened
     log_det = 2.0 * n * log_first
@@ -200,7 +220,7 @@ def generalised_least_squares(grid: Grid, model: NoiseModel) -> GlsFit:
         whitened = apply_filter(inverse[:n], conditional_series(grid, model))
         normal = whitened.T @ whitened
     elif grid.missing.size:
-        factor = _factor_missing(model, inverse, grid.missing, n)
+        factor = _factor_missing(model, grid.missing, n)
         cross = apply_transposed(inverse[:n], whitened)[grid.missing]
         normal = normal - cross.T @ _solve(factor, cross)
         log_det += 2.0 * float(np.log(np.diag(factor[0])).sum())
@@ -240,11 +260,11 @@ def conditional_series(grid: Grid, model: NoiseModel) -> Floats:
     columns = grid.columns.copy()
     if not grid.missing.size:
         return columns
-    inverse, _ = model.inverse_filter(2 * grid.n)
+    inverse, _ = _kept_inverse(_shape_of(model), 2 * grid.n)
     near = inverse[: grid.n]
     cross = apply_transposed(near, grid.whitened(near))[grid.missing]
     if grid.missing.size <= 2 * MAX_MISSING:
-        columns[grid.missing] = -_solve(_factor_missing(model, inverse, grid.missing, grid.n), cross)
+        columns[grid.missing] = -_solve(_factor_missing(model, grid.missing, grid.n), cross)
     else:
         columns[grid.missing] = -_solve_missing(near, grid, cross)
     return columns

@@ -179,6 +179,12 @@ def without_excluded(samples: Samples, events: Sequence[StationEvent]) -> Sample
     return samples.where(keep)
 
 
+def refused(events: Sequence[StationEvent]) -> list[datetime]:
+    """Ends of the spans in which a person said that no step is."""
+    spans = [(event.start, event.end) for event in events if event.effect == EventEffect.NO_OFFSET]
+    return [time for span in spans for time in span if time is not None]
+
+
 def last_segment(samples: Samples, events: Sequence[StationEvent]) -> Samples:
     """Samples after the last break that lies within the record."""
     breaks = [numpy_time(event.end or event.start) for event in events if event.effect == EventEffect.BREAK]

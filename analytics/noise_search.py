@@ -18,6 +18,8 @@ from analytics.noise import MODEL_NAMES, NoiseModel
 from analytics.sampling import Floats
 
 MAX_EPOCHS = 8192
+NEAR = 1.5
+"""How far around an earlier optimum, on the unbounded scale, a search looks first."""
 MAX_INDEX = 2.0
 """Random walk: beyond it the noise would have a rate of its own, and the fitted one would mean nothing."""
 
@@ -52,12 +54,19 @@ def _index_to_logit(index: float) -> float:
     return float(np.log(ratio / (1.0 - ratio)))
 
 
-def _search_one(grid: Grid, build: Callable[[Floats], NoiseModel], low: float, high: float) -> NoiseModel:
-    """Best model of one parameter."""
+def _search_one(
+    grid: Grid, build: Callable[[Floats], NoiseModel], low: float, high: float, near: float | None = None
+) -> NoiseModel:
+    """Best model of one parameter, looked for around `near` first."""
 
     def cost(x: float) -> float:
         return -generalised_least_squares(grid, build(np.array([x]))).noise.log_likelihood
 
+    if near is not None:
+        left, right = max(near - NEAR, low), min(near + NEAR, high)
+        found = minimise_bounded(cost, left, right, tolerance=0.05)
+        if left + 0.1 < found < right - 0.1 or found < low + 0.1 or found > high - 0.1:
+            return build(np.array([found]))
     return build(np.array([minimise_bounded(cost, low, high, tolerance=0.05)]))
 
 
@@ -73,7 +82,12 @@ def _search_power_law(grid: Grid, build: Callable[[Floats], NoiseModel], start: 
     return build(found.at)
 
 
-def estimate_noise(grid: Grid, candidates: tuple[str, ...] = MODEL_NAMES, known: Sequence[NoiseModel] = ()) -> list[NoiseModel]:
+def estimate_noise(
+    grid: Grid,
+    candidates: tuple[str, ...] = MODEL_NAMES,
+    known: Sequence[NoiseModel] = (),
+    near: Sequence[NoiseModel] = (),
+) -> list[NoiseModel]:
     """Fit each candidate by restricted maximum likelihood; best BIC first.
 
     Parameters
@@ -85,6 +99,8 @@ def estimate_noise(grid: Grid, candidates: tuple[str, ...] = MODEL_NAMES, known:
         Names out of `MODEL_NAMES`.
     known : sequence of NoiseModel
         Shapes that were searched for on the same grid already and are not searched for again.
+    near : sequence of NoiseModel
+        Shapes of the same samples under another trajectory: where to look first.
 
     Returns
     -------
@@ -96,21 +112,32 @@ def estimate_noise(grid: Grid, candidates: tuple[str, ...] = MODEL_NAMES, known:
         return [generalised_least_squares(used, _model_white(np.empty(0))).noise]
     shapes = {model.name: model for model in known if model.name in candidates}
     wanted = [name for name in candidates if name not in shapes]
+    begin = {model.name: _first_parameter(model) for model in near}
+    earlier = {model.name: model for model in near}
     if "white" in wanted:
         shapes["white"] = _model_white(np.empty(0))
     if "ar1" in wanted:
-        shapes["ar1"] = _search_one(used, _model_ar1, -1.0, 3.8)
+        shapes["ar1"] = _search_one(used, _model_ar1, -1.0, 3.8, begin.get("ar1"))
     if set(wanted) & {"flicker_white", "powerlaw_white", "powerlaw_sum"}:
         start = shapes.get("powerlaw_white") or shapes.get("flicker_white")
-        start = start or _search_one(used, _model_flicker, -9.0, 12.0)
+        start = start or _search_one(used, _model_flicker, -9.0, 12.0, begin.get("flicker_white"))
         if "flicker_white" in wanted:
             shapes["flicker_white"] = start
         if "powerlaw_white" in wanted:
-            start = shapes["powerlaw_white"] = _search_power_law(used, _model_power_law, start)
+            origin = earlier.get("powerlaw_white", start)
+            start = shapes["powerlaw_white"] = _search_power_law(used, _model_power_law, origin)
         if "powerlaw_sum" in wanted:
             shapes["powerlaw_sum"] = _search_power_law(used, _model_power_law_sum, start)
     fitted = [generalised_least_squares(used, shape).noise for shape in shapes.values()]
     return sorted(fitted, key=lambda model: model.bic)
+
+
+def _first_parameter(model: NoiseModel) -> float:
+    """What `_search_one` searches: the coefficient of AR(1) or the share of white noise, unbounded."""
+    if model.name == "ar1":
+        return float(np.arctanh(np.clip(model.ar_coefficient, -0.9999, 0.9999)))
+    share = min(max(model.white_share, 1e-7), 1.0 - 1e-7)
+    return float(np.log(share / (1.0 - share)))
 
 
 def search_grid(grid: Grid) -> Grid:

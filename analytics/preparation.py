@@ -14,10 +14,11 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.method import last_segment, numpy_time, offsets, until, without_excluded, year_of
+from analytics.method import last_segment, numpy_time, offsets, refused, until, without_excluded, year_of
 from analytics.midas import MidasResult, midas
 from analytics.noise import MODEL_NAMES
 from analytics.sampling import Floats, Samples, daily, day_epochs, decimal_years, span_years, typical_interval_d
+from analytics.step_doubt import DoubtfulStep, average_over_steps, refitted
 from analytics.steps import STEP_LIMIT, DetectedStep, StepSearch, search_steps
 from analytics.trajectory import TrajectoryFit, TrajectoryModel, choose_model, fit_trajectory, fit_weighted, outliers
 from analytics.transients import with_transients
@@ -51,7 +52,7 @@ class VelocityParameters:
     find_steps : bool
         Whether unlogged steps are searched for.
     step_limit : float
-        Smallest chi-square of an unlogged step.
+        Smallest chi-square of an unlogged step that is told.
     acceleration : bool
         Whether an acceleration is fitted.
     """
@@ -73,7 +74,9 @@ class VelocityParameters:
 class Prepared:
     """A datastream ready to be fitted: usable samples at daily or slower rate, with its trajectory.
 
-    `unweighted` is the trajectory of surveys of which nobody knows a sigma: its numbers hold, its sigmas mean nothing.
+    `fit` is the mean over the sets of doubtful steps, `certain` the same noise under the trajectory without them: what looks for bends
+    begins there, for a row of small steps looks like one. `unweighted` is the trajectory of surveys of which nobody knows a sigma: its
+    numbers hold, its sigmas mean nothing.
     """
 
     samples: Samples
@@ -85,6 +88,8 @@ class Prepared:
     detected: tuple[DetectedStep, ...]
     midas: MidasResult | None
     unweighted: TrajectoryFit | None = None
+    doubtful: tuple[DoubtfulStep, ...] = ()
+    certain: TrajectoryFit | None = None
 
     @property
     def span_a(self) -> float:
@@ -123,7 +128,7 @@ def prepare(samples: Samples, events: Sequence[StationEvent], parameters: Veloci
         return _fit_sparse(empty)
     if years.size < 20 or span_years(segment.time) < MINIMUM_SPAN_A:
         return empty
-    return _fit_dense(empty, parameters)
+    return _fit_dense(empty, parameters, [year_of(time) for time in refused(events)])
 
 
 def _in_unit(event: StationEvent, scale: float) -> StationEvent:
@@ -174,7 +179,7 @@ def given_sigmas(samples: Samples) -> Floats | None:
     return np.where(known, samples.sigma, np.median(samples.sigma[known]))
 
 
-def _fit_dense(given: Prepared, parameters: VelocityParameters) -> Prepared:
+def _fit_dense(given: Prepared, parameters: VelocityParameters, denied: Sequence[float]) -> Prepared:
     """Trajectory with coloured noise, spikes left out and unlogged steps searched for."""
     years, values = given.years, given.samples.value
     steps = [year_of(event.start) for event in given.logged]
@@ -183,10 +188,9 @@ def _fit_dense(given: Prepared, parameters: VelocityParameters) -> Prepared:
     kept = ~outliers(first.residual)
     search = StepSearch((), model, ())
     if parameters.find_steps:
-        search = search_steps(years[kept], values[kept], model, parameters.step_limit)
-    detected = search.steps
-    if detected:
-        model = choose_model(years, [*steps, *(step.year for step in detected)], parameters.acceleration)
+        search = search_steps(years[kept], values[kept], model, parameters.step_limit, refused=denied)
+    if search.model != model:
+        model = choose_model(years, search.model.steps, parameters.acceleration)
     if float(np.ptp(values[kept])) == 0.0:
         fit = fit_trajectory(years[kept], values[kept], model, candidates=("white",))
     else:
@@ -196,4 +200,17 @@ def _fit_dense(given: Prepared, parameters: VelocityParameters) -> Prepared:
         moved = with_transients(years[kept], values[kept], model, shocks, fit.noise)
         if moved != model:
             fit = fit_trajectory(years[kept], values[kept], moved, candidates=parameters.noise_models)
-    return Prepared(given.samples, years, False, fit, kept, given.logged, detected, given.midas)
+    plain = Prepared(given.samples, years, False, fit, kept, given.logged, search.steps, given.midas, certain=fit)
+    return _with_doubt(plain, steps, denied) if parameters.find_steps and fit.noise.scale > 0.0 else plain
+
+
+def _with_doubt(ready: Prepared, logged: Sequence[float], denied: Sequence[float]) -> Prepared:
+    """Average the fit over the steps that are likely and not told."""
+    assert ready.fit is not None
+    years, values = ready.years[ready.kept], ready.samples.value[ready.kept]
+    sure = {*logged, *(step.year for step in ready.detected)}
+    fit, doubtful = average_over_steps(years, values, ready.fit, tuple(sure), denied)
+    if not doubtful:
+        return replace(ready, fit=fit, certain=fit)
+    model = replace(fit.model, steps=tuple(step for step in fit.model.steps if step in sure))
+    return replace(ready, fit=fit, doubtful=doubtful, certain=refitted(years, values, model, fit))

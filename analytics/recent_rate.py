@@ -106,7 +106,7 @@ def _reason_to_refuse(ready: Prepared, parameters: RecentRateParameters, now: da
 
 def _dense_rate(ready: Prepared, parameters: RecentRateParameters) -> tuple[float, float] | None:
     years, values = ready.years[ready.kept], ready.samples.value[ready.kept]
-    fit = ready.fit
+    fit = ready.certain
     if fit is None or not years.size:
         return None
     end = float(ready.years[-1])

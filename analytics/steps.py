@@ -7,8 +7,9 @@ sum, a unit step at epoch k becomes S shifted by k, so that the generalised-leas
 
 (Q an orthonormal basis of the whitened trajectory) is had for every k from a handful of FFTs. The largest
 T is accepted above a fixed limit, the noise is estimated again without that step, and so on. Logged
-events are columns of the trajectory from the start and are never found again. This file holds that search and
-the plain penalised search for changes of level in short, uncorrelated series.
+events are columns of the trajectory from the start and are never found again. Two limits serve two purposes: a step is told to
+people above the high one; those between the two are likely enough that the noise is estimated without them, and `step_doubt`
+weighs them in the rate. This file holds that search.
 
 References: Williams (2003), doi:10.1007/s00190-002-0283-4; Gazeaux et al. (2013),
 doi:10.1002/jgrb.50152 (DOGEx); Killick, Fearnhead and Eckley (2012), doi:10.1080/01621459.2012.737745.
@@ -29,7 +30,10 @@ from analytics.sampling import Floats
 from analytics.trajectory import TrajectoryModel
 
 STEP_LIMIT = 30.0
-"""Smallest chi-square (1 degree of freedom) of an unlogged step; 5.5 sigma, fixed for all series (docs/methods/steps.md)."""
+"""Smallest chi-square (1 degree of freedom) of an unlogged step that is told; 5.5 sigma, fixed for all series (docs/methods/steps.md)."""
+
+LIKELY_LIMIT = 18.0
+"""The same of a step that the noise is estimated without, told or not: about where it is as likely as not."""
 
 MOST_REDATINGS = 3
 REDATE_WITHIN = 60
@@ -115,7 +119,17 @@ def interval_around(statistic: Floats, best: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class StepSearch:
-    """Outcome of a search: the steps, the trajectory with them in it, and the noise shapes that belong to that trajectory."""
+    """Outcome of a search.
+
+    Attributes
+    ----------
+    steps : tuple of DetectedStep
+        Those that are told.
+    model : TrajectoryModel
+        The trajectory with all steps that were found in it, told or only likely.
+    noise : tuple of NoiseModel
+        The noise shapes that belong to that trajectory.
+    """
 
     steps: tuple[DetectedStep, ...]
     model: TrajectoryModel
@@ -130,6 +144,7 @@ def detect_steps(
     margin: int = 15,
     separation: int = 30,
     most: int = 20,
+    refused: Sequence[float] = (),
 ) -> list[DetectedStep]:
     """Propose steps that the event log does not hold.
 
@@ -140,20 +155,22 @@ def detect_steps(
     model : TrajectoryModel
         With the logged steps in it.
     limit : float
-        Smallest chi-square.
+        Smallest chi-square of a step that is told.
     margin : int
         Samples at either end that cannot hold a step.
     separation : int
         Fewest samples between two steps, logged ones included.
     most : int
         Give up adding after that many.
+    refused : sequence of float
+        Times at which a person said that no step is: nothing is found within `separation` samples of them.
 
     Returns
     -------
     list of DetectedStep
         In time order; empty for records shorter than four times the margin.
     """
-    return list(search_steps(years, values, model, limit, margin, separation, most).steps)
+    return list(search_steps(years, values, model, limit, margin, separation, most, refused).steps)
 
 
 def search_steps(
@@ -164,47 +181,53 @@ def search_steps(
     margin: int = 15,
     separation: int = 30,
     most: int = 20,
+    refused: Sequence[float] = (),
 ) -> StepSearch:
     """As :func:`detect_steps`, with the noise that belongs to the trajectory with its steps.
 
     The noise is estimated once without steps and once more each time nothing is left to find, so that its searches
     number two plus the rounds that find more under the better noise, not one a step.
     """
+    look = min(limit, LIKELY_LIMIT)
     if years.size < max(4 * margin, 60):
         return StepSearch((), model, ())
     found: list[float] = []
     centred = values - float(np.median(values))
     noise: tuple[NoiseModel, ...] = ()
+    near: tuple[NoiseModel, ...] = ()
     while True:
-        current = _with_steps(model, found)
+        current = with_steps(model, found)
         grid = lay_on_grid(years, current.design(years), centred)
         fresh = not noise
         if fresh:
-            noise = tuple(estimate_noise(grid, _SEARCH_MODELS))
+            noise = tuple(estimate_noise(grid, _SEARCH_MODELS, near=near))
+            near = noise
         statistic, _, _ = step_statistics(grid, noise[0])
-        best = _best_cell(grid, statistic, years, current.steps, margin, separation) if len(found) < most else None
-        if best is not None and statistic[best] >= limit:
-            found.append(_first_year_at(grid, years, best))
+        known = (*current.steps, *refused)
+        best = best_cell(grid, statistic, years, known, margin, separation) if len(found) < most else None
+        if best is not None and statistic[best] >= look:
+            found.append(first_year_at(grid, years, best))
         elif fresh:
             break
         else:
             noise = ()
     if not found:
         return StepSearch((), model, noise)
-    return _confirm(years, centred, model, found, limit, noise, (margin, separation))
+    return _confirm(years, centred, model, found, (look, limit), noise, (margin, separation), refused)
 
 
-def _with_steps(model: TrajectoryModel, found: Sequence[float]) -> TrajectoryModel:
+def with_steps(model: TrajectoryModel, found: Sequence[float]) -> TrajectoryModel:
+    """The trajectory with more steps."""
     return replace(model, steps=tuple(sorted([*model.steps, *found])))
 
 
-def _first_year_at(grid: Grid, years: Floats, cell: int) -> float:
+def first_year_at(grid: Grid, years: Floats, cell: int) -> float:
     """Time of the first sample in or after a cell."""
     cells = np.rint((years - years[0]) / grid.step_a).astype(np.int64)
     return float(years[np.searchsorted(cells, cell, side="left")])
 
 
-def _best_cell(grid: Grid, statistic: Floats, years: Floats, steps: Sequence[float], margin: int, separation: int) -> int | None:
+def best_cell(grid: Grid, statistic: Floats, years: Floats, steps: Sequence[float], margin: int, separation: int) -> int | None:
     """The observed cell with the largest statistic that keeps its distances."""
     allowed = np.zeros(grid.n, dtype=bool)
     allowed[grid.occupied[margin:-margin]] = True
@@ -224,33 +247,35 @@ def _confirm(
     values: Floats,
     model: TrajectoryModel,
     found: list[float],
-    limit: float,
+    limits: tuple[float, float],
     noise: tuple[NoiseModel, ...],
     distances: tuple[int, int],
+    refused: Sequence[float],
 ) -> StepSearch:
     """Drop steps that the others explain, date each anew in the company of the others, then size them.
 
     A step is first seen under the noise of a trajectory without it, which may be far too rough to date it by.
     """
-    redated = 0
+    redated, near = 0, noise
     while found:
-        full = _with_steps(model, found)
+        full = with_steps(model, found)
         grid = lay_on_grid(years, full.design(years), values)
-        noise = noise or tuple(estimate_noise(grid, _SEARCH_MODELS))
+        noise = noise or tuple(estimate_noise(grid, _SEARCH_MODELS, near=near))
+        near = noise
         fit = generalised_least_squares(grid, noise[0])
         first = full.names.index("step_0")
         rows = [first + full.steps.index(step) for step in found]
         scores = (fit.parameters[rows] / np.maximum(fit.sigmas[rows], 1e-300)) ** 2
         weakest = int(np.argmin(scores))
-        if scores[weakest] < limit:
+        if scores[weakest] < limits[0]:
             found = [step for i, step in enumerate(found) if i != weakest]
             noise = ()
             continue
-        moved = [_redated(years, values, model, found, i, noise[0], distances) for i in range(len(found))]
+        moved = [_redated(years, values, model, found, i, noise[0], (*distances, refused)) for i in range(len(found))]
         if moved != found and redated < MOST_REDATINGS:
             found, noise, redated = moved, (), redated + 1
             continue
-        order = np.argsort(found)
+        order = [i for i in np.argsort(found) if scores[i] >= limits[1]]
         steps = [
             _describe(years, values, model, found, i, noise[0], (fit.parameters[rows[i]], fit.sigmas[rows[i]], scores[i]))
             for i in order
@@ -266,19 +291,19 @@ def _redated(
     found: Sequence[float],
     which: int,
     noise: NoiseModel,
-    distances: tuple[int, int],
+    where: tuple[int, int, Sequence[float]],
 ) -> float:
     """The likeliest time of one step within the samples that are not nearer to another step than to this one's old place."""
-    margin, separation = distances
-    rest = _with_steps(model, [step for i, step in enumerate(found) if i != which])
+    margin, separation, refused = where
+    rest = with_steps(model, [step for i, step in enumerate(found) if i != which])
     grid = lay_on_grid(years, rest.design(years), values)
     statistic, _, _ = step_statistics(grid, noise)
     old = round((found[which] - years[0]) / grid.step_a)
     far = np.abs(np.arange(grid.n) - old) > REDATE_WITHIN
-    best = _best_cell(grid, np.where(far, -np.inf, statistic), years, rest.steps, margin, separation)
+    best = best_cell(grid, np.where(far, -np.inf, statistic), years, (*rest.steps, *refused), margin, separation)
     if best is None or not statistic[best] > statistic[old]:
         return found[which]
-    return _first_year_at(grid, years, best)
+    return first_year_at(grid, years, best)
 
 
 def _describe(
@@ -291,7 +316,7 @@ def _describe(
     estimate: tuple[float, float, float],
 ) -> DetectedStep:
     """Date interval of one step from the profile of the statistic with the other steps in the trajectory."""
-    rest = _with_steps(model, [step for i, step in enumerate(found) if i != which])
+    rest = with_steps(model, [step for i, step in enumerate(found) if i != which])
     grid = lay_on_grid(years, rest.design(years), values)
     statistic, _, _ = step_statistics(grid, noise)
     at = round((found[which] - years[0]) / grid.step_a)

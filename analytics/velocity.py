@@ -24,7 +24,7 @@ from domain.quality import Quality
 
 __all__ = ["VelocityParameters", "describe", "newest_count", "outcome", "prepare", "run"]
 
-NAME, VERSION = "velocity", "4"
+NAME, VERSION = "velocity", "5"
 SIGMA_UNKNOWN = "sigma_unknown"
 DISAGREEMENT_SHARE = 0.25
 """A mark whose rate changes has a mean and a median rate that differ a little; that alone is no finding."""
@@ -119,13 +119,14 @@ def _describe_fit(ready: Prepared, fit: TrajectoryFit) -> dict[str, Any]:
         "parameters": fit.parameters,
         "covariance": fit.covariance,
         "steps": _steps(ready, fit),
+        "doubtful_steps": _doubtful(ready),
         "forecast": None if ahead is None else ahead.as_json(),
     }
     if fit.model.acceleration:
         result["acceleration"] = fit.value_of("acceleration")
         result["acceleration_sigma"] = fit.sigma_of("acceleration")
-    elif not ready.sparse:
-        result |= _bends(ready, fit)
+    elif ready.certain is not None and not ready.sparse:
+        result |= _bends(ready, ready.certain)
     for kind, terms in (("logarithm", fit.model.logarithms), ("exponential", fit.model.exponentials)):
         for j, (onset, constant_a) in enumerate(terms):
             told = {"kind": kind, "time": time_of(onset), "constant_a": constant_a}
@@ -169,8 +170,11 @@ def _bends(ready: Prepared, fit: TrajectoryFit) -> dict[str, Any]:
 def _steps(ready: Prepared, fit: TrajectoryFit) -> list[dict[str, Any]]:
     """Steps of the fit with where they come from; offsets of stated size that were taken off come too."""
     sources = {year_of(event.start): ("log", event) for event in ready.logged}
+    doubtful = {step.year for step in ready.doubtful}
     found = []
     for j, year in enumerate(fit.model.steps):
+        if year in doubtful:
+            continue
         source, event = sources.get(year, ("detected", None))
         found.append(
             {
@@ -184,6 +188,14 @@ def _steps(ready: Prepared, fit: TrajectoryFit) -> list[dict[str, Any]]:
         stated = [event for event in ready.logged if event.size is not None]
         found += [{"time": e.start, "size": e.size, "sigma": None, "source": "stated"} for e in stated]
     return found
+
+
+def _doubtful(ready: Prepared) -> list[dict[str, Any]]:
+    """Steps that are likely and not told: their share of the rate and of its sigma is in the fit already."""
+    return [
+        {"time": _epoch_of(ready, step.year), "probability": step.probability, "size": step.size, "sigma": step.sigma}
+        for step in ready.doubtful
+    ]
 
 
 def _epoch_of(ready: Prepared, year: float) -> datetime:

@@ -64,6 +64,8 @@ class EventEffect(StrEnum):
     BREAK = "break"
     EXCLUDE = "exclude"
     NONE = "none"
+    NO_OFFSET = "no_offset"
+    """A person looked: whatever an analysis proposes here, the level did not shift."""
 
 
 class EventKind(StrEnum):

@@ -208,9 +208,27 @@ def _add_analysis(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     explain.add_argument("result", help="alert id or identifier, run:ID, finding:ID, or a datastream's code with METHOD")
     explain.add_argument("method", nargs="?", help="velocity, rate_12mo, anomaly, forecast, time_to_limit ... of that datastream")
     explain.add_argument("--as-of", help="the run that was newest then: a ledger sequence, or a time with offset")
+    _add_steps(commands)
     audit = _command(commands, "audit", "service.commands.analysis:audit", "verify the hash chain of the audit log", machine=True)
     audit.add_argument("action", choices=("verify", "head"), help="verify the chain, or print its head to be kept elsewhere")
     audit.add_argument("--head", action="append", metavar="ID:HASH", help="a head that was printed once must still be there")
+
+
+def _add_steps(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    steps = commands.add_parser("step", help="proposed steps: list, confirm, refuse").add_subparsers(dest="action", required=True)
+    show = _command(steps, "list", "service.commands.steps:show", "list the steps that analyses propose", machine=True)
+    show.add_argument("datastream", nargs="?")
+    for action, text in (
+        ("confirm", "write a proposed step into the event log as an offset"),
+        ("refuse", "write into the event log that no step is there"),
+    ):
+        command = _command(steps, action, "service.commands.steps:answer", text, machine=True)
+        command.set_defaults(action=action)
+        command.add_argument("id", type=int, help="as `step list` gives it")
+        command.add_argument("--by", required=True, metavar="NAME", help="who says so")
+        command.add_argument("--note")
+        if action == "confirm":
+            command.add_argument("--kind", default="other", help="what happened: antenna_change, sensor_swap, earthquake ...")
 
 
 def _add_insar(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -1,4 +1,7 @@
-"""The event log of stations: listed, added, withdrawn; never deleted. This file finishes with `withdraw_event`."""
+"""The event log of stations: listed, added, withdrawn, never deleted; and the answers to proposed steps that it takes.
+
+This file finishes with `decide_proposal`.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from service.api.callers import MayRead, MayWriteEvents
 from service.api.lookup import container_of, visible_datastream, visible_station
 from service.api.parameters import listing, parse_time
 from service.api.shapes import event_json
+from service.step_desk import StepDecision, decide_step, proposed_step
 
 router = APIRouter(prefix="/api/v1", tags=["events"])
 
@@ -85,3 +89,28 @@ def withdraw_event(request: Request, caller: MayWriteEvents, event_id: int) -> R
         )
     container.registers.withdraw_event(event_id, caller.actor)
     return Response(status_code=204)
+
+
+class Decision(BaseModel):
+    """A person's answer to a proposed step."""
+
+    model_config = ConfigDict(extra="forbid")
+    decision: StepDecision
+    kind: EventKind = Field(default=EventKind.OTHER, description="What happened at the station, where it is known.")
+    note: str | None = Field(default=None, max_length=2000)
+
+
+@router.post("/findings/{finding_id}/decision", status_code=201, summary="Confirm or refuse a proposed step")
+def decide_proposal(
+    request: Request, caller: MayWriteEvents, finding_id: int, said: Annotated[Decision, Body()]
+) -> dict[str, Any]:
+    """Write the answer into the event log: an offset where confirmed, `no_offset` where refused; give the event."""
+    container = container_of(request)
+    row = proposed_step(container, finding_id)
+    datastream = container.registers.datastream_by_id(row.datastream_id)
+    if datastream is None or not caller.audience.sees(container.registers.station(datastream.station)):
+        raise NotFoundError(
+            f"there is no finding {finding_id} that stands.", where="finding_id", remedy="list the findings again"
+        )
+    visible_datastream(container, caller, datastream.code)
+    return event_json(decide_step(container, row, said.decision, said.kind, said.note, caller.actor))

@@ -4,11 +4,12 @@ import { byId, fill, h } from "./dom.js";
 import { nameOf, t, word } from "./i18n.js";
 import { ago, dateTime, directionText, number, offsetText, position, quantity, unitText } from "./format.js";
 import { failure, loading, nothing } from "./messages.js";
+import { proposalList, proposalsOf } from "./proposals.js";
 import { now, state, stationState } from "./state.js";
 import { symbol } from "./symbols.js";
 
 const QUALITY_OK = new Set([1, 2, null, undefined]);
-let panel = { station: null, streams: [], results: new Map(), events: [], showDerived: false, ticket: 0 };
+let panel = { station: null, streams: [], results: new Map(), events: [], proposals: [], showDerived: false, ticket: 0 };
 
 /** The panel before anything is chosen. */
 export function drawNoStation() {
@@ -23,7 +24,7 @@ export async function openStation(chosen, handlers) {
   const ticket = ++panel.ticket;
   const same = panel.station?.code === chosen;
   if (!same) {
-    panel = { ...panel, station: null, streams: [], results: new Map(), events: [] };
+    panel = { ...panel, station: null, streams: [], results: new Map(), events: [], proposals: [] };
     fill(byId("station-title"), chosen);
     fill(byId("station-facts"));
     fill(byId("station-streams"), loading());
@@ -35,6 +36,7 @@ export async function openStation(chosen, handlers) {
     Object.assign(panel, { station, streams, events: station.events ?? [] });
     drawStation(handlers);
     loadVelocities(ticket, handlers);
+    loadProposals(ticket, handlers);
     return streams;
   } catch (problem) {
     if (ticket === panel.ticket) fill(byId("station-streams"), failure(problem, () => handlers.onRetry(chosen)));
@@ -75,6 +77,20 @@ async function loadVelocities(ticket, handlers) {
   if (ticket === panel.ticket) drawStation(handlers);
 }
 
+async function loadProposals(ticket, handlers) {
+  const proposals = handlers.eventsFor ? await proposalsOf(panel.station.code) : [];
+  if (ticket !== panel.ticket || !proposals.length) return;
+  panel.proposals = proposals;
+  drawStation(handlers);
+}
+
+/** Put a person's answer into the event log that is shown, until the station is read again. */
+function decided(event, proposal, handlers) {
+  panel.events = [...panel.events, event].sort((a, b) => Date.parse(a.start) - Date.parse(b.start));
+  panel.proposals = panel.proposals.filter((one) => one.id !== proposal.id);
+  drawStation(handlers);
+}
+
 /** Draw the panel from what is known. */
 export function drawStation(handlers) {
   const { station } = panel;
@@ -96,7 +112,8 @@ export function drawStation(handlers) {
       panel.showDerived = !panel.showDerived;
       drawStation(handlers);
     } } }, t(panel.showDerived ? "hide_derived" : "show_derived", { n: derived.length })) : null,
-    handlers.eventsFor ? eventList() : null);
+    handlers.eventsFor ? eventList() : null,
+    proposalList(panel.proposals, (one) => (streamOf(one) ? streamName(streamOf(one)) : one), (event, one) => decided(event, one, handlers)));
 }
 
 function facts(station, live) {

@@ -38,6 +38,7 @@ PERMISSIONS = {
         "acknowledge",
         "confirm",
         "write_rules",
+        "write_events",
         "read_cases",
         "handle_cases",
         "read_quarantine",
@@ -60,7 +61,8 @@ KNOWN = {
     "results": {"points", "horizon_a"},
     "revisions": {"time"},
     "observations": {"datastream", "from", "to", "resolution", "points", "limit", "after", "columns"},
-    "findings": {"datastream", "limit", "after"},
+    "findings": {"datastream", "station", "kind", "limit", "after"},
+    "decision": set(),
     "cases": {"state", "overdue", "alert", "limit", "after"},
     "ledger.xlsx": {"lang"},
     "attachments": {"filename"},
@@ -87,6 +89,13 @@ TRIAL = {
     "receivers": [{"receiver": "staff", "alerts": 9, "of_rule": 7, "before": 2, "held": {"grouped": 3},
                    "mean_per_day": 0.02, "worst_day_alerts": 1, "over": []}],
 }  # fmt: skip
+
+
+def network_event(number: int, body: dict[str, Any]) -> dict[str, Any]:
+    """The event that an answer to a proposed step becomes."""
+    effect = {"confirm": "offset", "refuse": "no_offset"}[body["decision"]]
+    return {"id": 90 + number, "station": "JX-GN-01", "datastream": None, "kind": body["kind"], "start": stamp(NOW - timedelta(days=1501)),
+            "end": None, "effect": effect, "size": None, "note": body["note"], "author": "wang"}  # fmt: skip
 
 
 class ProblemError(Exception):
@@ -185,7 +194,7 @@ class FakeApi:
             "rules": lambda: network.rules,
             "regions": lambda: [{"code": "330424", "name_zh": "海盐县", "name_en": "Haiyan", "parent_code": "330400"}],
             "alerts": lambda: [one for one in network.alerts.values() if query.get("state", "firing") in {one["state"], "all"}],
-            "findings": lambda: network.findings(query["datastream"]),
+            "findings": lambda: network.findings_of(query.get("datastream"), query.get("station"), query.get("kind")),
             "events": lambda: network.events(query["station"]),
         }
         match parts:
@@ -285,6 +294,9 @@ class FakeApi:
             case ["rules", "dry-run"]:
                 self._permit(who, "write_rules")
                 return TRIAL
+            case ["findings", number, "decision"]:
+                self._permit(who, "write_events")
+                return network_event(int(number), body)
             case ["alerts", number, "acknowledgement"]:
                 return self._decide(
                     int(number),

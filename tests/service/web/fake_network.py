@@ -297,6 +297,11 @@ class Network:
                  "sigma": 0.1, "score": 9.0, "unit": self.datastreams[code]["unit"], "source": "detected", "parameters": {}}
                 for index, (kind, ago, size) in enumerate(planted.get(code, []))]  # fmt: skip
 
+    def findings_of(self, datastream: str | None, station: str | None, kind: str | None) -> list[dict[str, Any]]:
+        """Findings by datastream or by station, of one kind or of all."""
+        codes = [datastream] if datastream else [code for code, item in self.datastreams.items() if item["station"] == station]
+        return [one for code in codes for one in self.findings(code) if kind in {None, one["kind"]}]
+
     def results(self, code: str, points: int) -> dict[str, Any]:
         """Velocity, curve and limits; null where nothing was estimated."""
         stream = self.datastreams[code]

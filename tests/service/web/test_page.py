@@ -304,6 +304,25 @@ def test_a_chart_draws_points_flags_gaps_events_findings_and_band(page: Page) ->
     assert painted > 5000, "the canvas is not blank"
 
 
+@pytest.mark.parametrize(("answer", "effect"), [("confirm", "产生阶跃"), ("refuse", "无阶跃（已否决）")])
+def test_a_proposed_step_is_answered_into_the_event_log(page: Page, api: FakeApi, answer: str, effect: str) -> None:
+    page.open("#station=JX-GN-01")
+    page.until(lambda: page.all("[data-proposal]"), "the proposals are listed")
+    assert not page.all(f".step-{answer}"), "a visitor decides nothing"
+    page.click("#account")
+    log_in(page, "wang", "geology-2026")
+    page.until(lambda: page.all(f".step-{answer}"), "whoever writes events is asked")
+    page.click(f".step-{answer}")
+    page.until(lambda: page.all("dialog[open] [name=note]"), "the dialog asks for a note")
+    page.one("dialog [name=note]").send_keys("查勘")
+    page.click("dialog button[type=submit]")
+    page.until(lambda: not page.all("[data-proposal]"), "the proposal is answered")
+    path, body = api.posted[-1]
+    assert path == "/api/v1/findings/0/decision"
+    assert body == {"decision": answer, "kind": "other", "note": "查勘"}
+    page.until(lambda: effect in page.one(".history").get_attribute("textContent"), "the event log carries the answer")
+
+
 def test_when_a_limit_will_be_reached_is_said_with_its_interval(page: Page) -> None:
     page.open("#station=JX-OW-01")
     page.chart(WELL)
