@@ -14,28 +14,25 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-
-import numpy as np
+from typing import NamedTuple
 
 from domain.errors import GroundWatchError, InputError, UnavailableError
 from domain.model import Device, DeviceStatus, station_code
 from domain.observation import (
     Batch,
-    Columns,
     CommitCounts,
     QuarantineEntry,
     RawPayload,
     Rejected,
     SourceStream,
-    columns,
-    concatenate,
 )
 from domain.ports import ObservationStore, Registry
+from ingest.element_rows import rows_of
 from ingest.formats import MESSAGE_FORMATS, ImportContext, MessageContext
 from ingest.formats.json_runs import Run
 from ingest.formats.native_json import Element, Elements, elements_of
 from ingest.mapping import Refusal, StreamResolver, Target
-from ingest.quality import CLOCK_LIMIT, CLOCK_PAST, flagged_rows
+from ingest.quality import CLOCK_LIMIT
 from ingest.report import MessageReceipt
 from ingest.uplinks import UplinkMemory
 
@@ -44,9 +41,8 @@ _LONG_PAYLOAD_BYTES = 4096
 _NOTHING = CommitCounts(0, 0, 0, 0, None, None)
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One payload of a device.
+class Message(NamedTuple):
+    """One payload of a device; a named tuple, because thousands are made in a second.
 
     `station` is what topic, URL or credentials say (empty where they name a device instead); a payload that names another is refused.
     `source` is the topic or path, `device` the identity that topic or credentials state, `format` a key of `MESSAGE_FORMATS`.
@@ -77,7 +73,7 @@ class _Prepared:
     @property
     def observations(self) -> int:
         """Return how many observations go to the store."""
-        return len(self.elements) + sum(len(run) for _, run in self.runs)
+        return len(self.elements) + (sum(len(run) for _, run in self.runs) if self.runs else 0)
 
     def refuse_all(self, reject: Rejected) -> None:
         """Quarantine the message as a whole."""
@@ -93,10 +89,12 @@ class PreparedMessages:
     items: list[_Prepared]
 
 
-class _Targets:
-    """Resolves `station` and `property[:channel]` once a batch each."""
+class _Round:
+    """What the messages of one batch are read with: each station and each `property[:channel]` is resolved once."""
 
-    def __init__(self, registry: Registry, source_kind: str) -> None:
+    def __init__(self, registry: Registry, now: datetime, source_kind: str, copies: UplinkMemory) -> None:
+        self.registry, self.copies = registry, copies
+        self.latest_us = round((now + CLOCK_LIMIT).timestamp() * 1_000_000)
         self._resolver = StreamResolver(
             registry,
             ImportContext(source_kind),
@@ -106,8 +104,16 @@ class _Targets:
             unit_is_the_datastreams=True,
         )
         self._known: dict[tuple[str, str, str | None], Target | Refusal] = {}
+        self._stations: dict[str, str] = {}
 
-    def of(self, station: str, key: str, unit: str | None) -> Target | Refusal:
+    def station(self, message: Message) -> str:
+        """Return the station that a message's topic, URL or credentials name; raises `InputError` when it is no code."""
+        code = self._stations.get(message.station)
+        if code is None:
+            code = self._stations[message.station] = station_code(message.station, where=message.source)
+        return code
+
+    def target(self, station: str, key: str, unit: str | None) -> Target | Refusal:
         wanted = (station, key, unit)
         found = self._known.get(wanted)
         if found is None:
@@ -149,9 +155,8 @@ def prepare_messages(
         When the register is out of reach.
     """
     registry.prepare_stations(sorted({message.station for message in messages if message.station}))
-    targets = _Targets(registry, source_kind)
-    copies = uplinks or UplinkMemory()
-    return PreparedMessages([_prepare(message, registry, targets, now, copies) for message in messages])
+    given = _Round(registry, now, source_kind, uplinks or UplinkMemory())
+    return PreparedMessages([_prepare(message, given) for message in messages])
 
 
 def commit_messages(
@@ -169,7 +174,7 @@ def commit_messages(
     return [_receipt(item, _NOTHING) if item.is_ignored else next(receipts) for item in prepared.items]
 
 
-def _sender(result: _Prepared, registry: Registry) -> Device | None:
+def _sender(result: _Prepared, given: _Round) -> Device | None:
     """Find out who sent a message: the station of its topic or credentials, or that of the registered device whose identity it carries.
 
     Raises
@@ -181,9 +186,9 @@ def _sender(result: _Prepared, registry: Registry) -> Device | None:
     entry = MESSAGE_FORMATS[message.format]
     stated = None if message.station else message.device  # beside a station, `device` only says whose credentials they are
     identity = stated if entry.identity is None else entry.identity(message.payload)
-    device = None if identity is None else registry.device(message.format, identity)
+    device = None if identity is None else given.registry.device(message.format, identity)
     result.identity = None if identity is None else f"{message.format}:{identity}"
-    result.station = station_code(message.station, where=message.source) if message.station else None
+    result.station = given.station(message) if message.station else None
     if device is None or device.status is DeviceStatus.REJECTED:
         result.is_ignored = device is not None
         return device
@@ -198,10 +203,10 @@ def _sender(result: _Prepared, registry: Registry) -> Device | None:
     return device
 
 
-def _prepare(message: Message, registry: Registry, targets: _Targets, now: datetime, copies: UplinkMemory) -> _Prepared:
+def _prepare(message: Message, given: _Round) -> _Prepared:
     result = _Prepared(message, hashlib.sha256(message.payload).hexdigest())
     try:
-        device = _sender(result, registry)
+        device = _sender(result, given)
         if result.is_ignored:
             result.rejects.append(Rejected(0, "rejected_device", f"{result.identity} was rejected by a person", message.payload))
             return result
@@ -210,7 +215,7 @@ def _prepare(message: Message, registry: Registry, targets: _Targets, now: datet
         if device is not None and not _proves_itself(message, device):
             result.rejects.append(Rejected(0, "password", f"{device.code} carries another password", message.payload))
             return result
-        station = result.station or station_code(message.station, where=message.source)
+        station = result.station or given.station(message)
         context = MessageContext(message.source, message.received_at, station, device.attributes if device else {})
         found = MESSAGE_FORMATS[message.format].elements(message.payload, context)
         result.message_id = found.message_id
@@ -225,16 +230,15 @@ def _prepare(message: Message, registry: Registry, targets: _Targets, now: datet
         return result
     result.rejects.extend(found.rejected)
     if found.uplink is not None:
-        _date_like_the_first_copy(found, copies)
-    latest_us = round((now + CLOCK_LIMIT).timestamp() * 1_000_000)
-    _take_runs(result, found, station, targets, latest_us)
+        _date_like_the_first_copy(found, given.copies)
+    _take_runs(result, found, station, given)
     for element in found.values:
-        target = targets.of(station, element.key, found.units.get(element.key))
+        target = given.target(station, element.key, found.units.get(element.key))
         if isinstance(target, Refusal) and element.key in found.optional:
             continue
         if isinstance(target, Refusal):
             result.rejects.append(Rejected(element.line, target.code, f"{element.key}: {target.reason}", _raw(message, element)))
-        elif element.time_us > latest_us:
+        elif element.time_us > given.latest_us:
             reason = f"{element.key}: the time is more than a day in the future; set the device's clock"
             result.rejects.append(Rejected(element.line, "clock", reason, _raw(message, element)))
         else:
@@ -244,11 +248,11 @@ def _prepare(message: Message, registry: Registry, targets: _Targets, now: datet
     return result
 
 
-def _take_runs(result: _Prepared, found: Elements, station: str, targets: _Targets, latest_us: int) -> None:
+def _take_runs(result: _Prepared, found: Elements, station: str, given: _Round) -> None:
     """Take what can be taken as a whole; the elements of the others are looked at one by one."""
     for run in found.runs:
-        target = targets.of(station, run.key, found.units.get(run.key))
-        if isinstance(target, Refusal) or (run.time_us > latest_us).any():
+        target = given.target(station, run.key, found.units.get(run.key))
+        if isinstance(target, Refusal) or (run.time_us > given.latest_us).any():
             found.values.extend(elements_of(run))
         else:
             result.runs.append((target, run))
@@ -333,7 +337,7 @@ def _batch(prepared: list[_Prepared], now: datetime, source_kind: str, actor: st
     return Batch(
         source_kind=source_kind,
         source=sources.pop() if len(sources) == 1 else f"{source_kind} ({len(prepared)} messages)",
-        columns=_columns(
+        columns=rows_of(
             [pair for item in prepared for pair in item.elements], [pair for item in prepared for pair in item.runs], now
         ),
         raws=tuple(
@@ -356,38 +360,4 @@ def _batch(prepared: list[_Prepared], now: datetime, source_kind: str, actor: st
         actor=actor,
         format=",".join(sorted(formats)),
         received_at=max(item.message.received_at for item in prepared),
-    )
-
-
-def _columns(pairs: list[tuple[Target, Element]], runs: list[tuple[Target, Run]], now: datetime) -> Columns:
-    parts = [_of_elements(pairs)] if pairs else []
-    parts += [_of_runs(runs)] if runs else []
-    rows = concatenate(parts)
-    bounds = [target.bounds.as_row() for target, _ in pairs] + [target.bounds.as_row() for target, _ in runs]
-    repeats = [1] * len(pairs) + [len(run) for _, run in runs]
-    spans = np.repeat(np.array(bounds, dtype=np.float64).reshape(-1, 4), repeats, axis=0).T
-    return flagged_rows(rows, spans, now, since=now - CLOCK_PAST)
-
-
-def _of_elements(pairs: list[tuple[Target, Element]]) -> Columns:
-    reasons = np.empty(len(pairs), dtype=object)
-    reasons[:] = [element.reasons for _, element in pairs]
-    return columns(
-        [target.datastream_id for target, _ in pairs],
-        np.array([element.time_us for _, element in pairs], dtype=np.int64).astype("datetime64[us]"),
-        [target.convert_one(element.result) for target, element in pairs],
-        sigma=[target.convert_sigma(element.sigma) for target, element in pairs],
-        quality=[element.quality for _, element in pairs],
-        line=[element.line for _, element in pairs],
-        end=np.array([element.end_us for _, element in pairs], dtype=np.int64).astype("datetime64[us]"),
-        reasons=reasons if any(reasons) else None,
-    )
-
-
-def _of_runs(runs: list[tuple[Target, Run]]) -> Columns:
-    return columns(
-        np.repeat([target.datastream_id for target, _ in runs], [len(run) for _, run in runs]),
-        np.concatenate([run.time_us for _, run in runs]).astype("datetime64[us]"),
-        np.concatenate([target.convert_one(run.result) for target, run in runs]),
-        line=np.concatenate([run.line for _, run in runs]),
     )

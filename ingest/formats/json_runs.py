@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,13 @@ class Run:
         return np.arange(1, len(self) + 1, dtype=np.int32)
 
 
+@lru_cache(maxsize=4096)
+def is_key(key: str) -> bool:
+    """Tell whether a key is `property` or `property:channel`; devices send few keys, each of them again and again."""
+    name, _, channel = key.partition(":")
+    return bool(PROPERTY_CODE.match(name)) and (not channel or bool(CHANNEL_CODE.match(channel))) and not key.endswith(":")
+
+
 def plain_runs(content: Mapping[str, Any], keys: Sequence[str], epoch_us: Callable[[object], int | None]) -> list[Run] | None:
     """Return the columns `keys` as runs; None where one of them, or the time, needs to be looked at element by element.
 
@@ -58,8 +66,7 @@ def plain_runs(content: Mapping[str, Any], keys: Sequence[str], epoch_us: Callab
         return None
     runs: list[Run] = []
     for key in keys:
-        name, _, channel = key.partition(":")
-        if not PROPERTY_CODE.match(name) or (channel and not CHANNEL_CODE.match(channel)) or key.endswith(":"):
+        if not is_key(key):
             return None
         result = _numbers(content[key])
         if result is None:

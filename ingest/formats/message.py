@@ -6,16 +6,16 @@ A format that comes in files and in messages has both entries: `FORMATS` and `ME
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from ingest.formats.native_json import Elements
 
 
-@dataclass(frozen=True, slots=True)
-class MessageContext:
-    """What is known of a message beside its bytes.
+class MessageContext(NamedTuple):
+    """What is known of a message beside its bytes; a named tuple, because each message has one.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class MessageContext:
     where: str
     received_at: datetime
     station: str
-    attributes: Mapping[str, Any] = field(default_factory=dict)
+    attributes: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)

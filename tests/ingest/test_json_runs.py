@@ -66,13 +66,14 @@ def well(registry: MemoryRegistry) -> Datastream:
 
 
 def test_arrays_are_stored_checked_and_refused_like_elements(pipeline: Pipeline, store: MemoryStore, well: Datastream) -> None:
-    ahead = int(NOW.timestamp()) + 3 * 86400
-    body = {"t": [0, 60, 120, ahead], "depth_to_water": [500, 100, 1e9, 4], "unit": {"depth_to_water": "cm"}}
-    plain = {"t": [180, 240, 300, 360], "depth_to_water": [1, 2, 3, 1e9], "no_such": [1, 2, 3, 4]}
+    ahead, first_s = int(NOW.timestamp()) + 3 * 86400, 1_767_225_600
+    times = [first_s + 60 * minute for minute in range(7)]
+    body = {"t": [*times[:3], ahead], "depth_to_water": [500, 100, 1e9, 4], "unit": {"depth_to_water": "cm"}}
+    plain = {"t": times[3:], "depth_to_water": [1, 2, 3, 1e9], "no_such": [1, 2, 3, 4]}
     messages = [Message("W1", json.dumps(item).encode(), NOW, "gw/v1/stations/W1/obs") for item in (body, plain)]
     first, second = pipeline.ingest_messages(messages, NOW)
     assert (first.observations, [item.code for item in first.rejects]) == (3, ["clock"])
     assert (second.observations, [item.line for item in second.rejects]) == (4, [1, 2, 3, 4])
     assert {item.code for item in second.rejects} == {"property"}
     assert list(store.values(well).values()) == [5.0, 1.0, 1e7, 1.0, 2.0, 3.0, 1e9]
-    assert [store.row(well, f"1970-01-01T00:0{minute}:00")[3] for minute in (0, 2, 6)] == [1, 4, 4]
+    assert [store.row(well, f"2026-01-01T00:0{minute}:00")[3] for minute in (0, 2, 6)] == [1, 4, 4]
