@@ -2,16 +2,21 @@
 
 Both take the same messages from a persistent QoS 1 session that was filled beforehand, with the same receive maximum. Measured is from
 the first message received to the last one committed (ours: parsed, checked, stored, with its raw payload) or acknowledged (plain);
-starting the process and connecting is in neither.
+starting the process and connecting is in neither. Messages of many observations stand beside psql copying the same rows too, and what
+was promised is told beside what was reached. This file finishes with `main`.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
+import statistics
+import subprocess
 import time
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import partial
 
 import psycopg
@@ -19,7 +24,7 @@ import psycopg
 from benchmarks.mqtt_sessions import PATIENCE_S, acknowledge_all, drop_session, make_session, publish
 from benchmarks.own_stack import BenchStack, bench_stack
 from benchmarks.processes import running
-from benchmarks.side_by_side import compare
+from benchmarks.side_by_side import Comparison, compare, seconds, tell
 from domain.model import Datastream, ObservedProperty, Station, StationKind
 from service.settings import Settings
 
@@ -30,6 +35,10 @@ FIRST_SECOND = 1_767_225_600
 PAIRS = int(os.environ.get("GROUNDWATCH_BENCH_PAIRS", "3"))
 LOGIN = ("bench-gateway", "bench-gateway-password")
 POLL_S = 0.01
+SINGLE_RATIO = 0.7
+"""Promised speed of messages of one observation, as a share of the subscriber's that only acknowledges."""
+BATCHED_PER_S, COPY_SHARE = 150_000, 0.5
+"""Promised observations a second of messages of many, or this share of `psql \\copy`, whichever is less."""
 
 
 def single(messages: int) -> Iterator[tuple[str, str]]:
@@ -46,13 +55,17 @@ def batched(messages: int) -> Iterator[tuple[str, str]]:
         yield f"B{number % STATIONS:02d}", json.dumps({"t": list(range(first, first + IN_A_BATCH)), "depth_to_water": depths})
 
 
-def prepare(stack: BenchStack, url: str) -> None:
+def prepare(stack: BenchStack, url: str) -> dict[str, int]:
+    """Register the stations and datastreams; return their ids by station."""
     with stack.container(url) as container:
         container.registers.upsert_property(ObservedProperty("depth_to_water", "埋深", "depth to water", "m", "down"))
+        ids: dict[str, int] = {}
         for number in range(STATIONS):
             station = Station(f"B{number:02d}", StationKind.OBSERVATION_WELL, "井", "well")
             container.registers.add_station(station, actor="bench")
-            container.registers.add_datastream(Datastream(station.code, "depth_to_water", "m"), actor="bench")
+            added = container.registers.add_datastream(Datastream(station.code, "depth_to_water", "m"), actor="bench")
+            ids[station.code] = int(added.datastream_id or 0)
+        return ids
 
 
 def ours(stack: BenchStack, messages: list[tuple[str, str]], observations: int) -> float:
@@ -104,18 +117,51 @@ def plain(stack: BenchStack, messages: list[tuple[str, str]]) -> float:
     return taken
 
 
+def copied(stack: BenchStack, messages: list[tuple[str, str]]) -> float:
+    """Return the seconds in which psql copies the observations of the messages into the table."""
+    path = stack.home / "observations.tsv"
+    with stack.database() as url:
+        ids = prepare(stack, url)
+        with path.open("w") as lines:
+            for station, body in messages:
+                content = json.loads(body)
+                for time_s, depth in zip(content["t"], content["depth_to_water"], strict=True):
+                    moment = datetime.fromtimestamp(time_s, UTC).isoformat()
+                    lines.write(f"{ids[station]}\t{moment}\t{depth}\t1\t2026-01-01T00:00:00Z\t1\n")
+        columns = "datastream_id, phenomenon_time, result, quality, received_at, batch_id"
+        command = ["psql", url, "-q", "-c", f"\\copy observation ({columns}) FROM '{path}'"]
+        return seconds(lambda: subprocess.run(command, check=True))
+
+
+def judge(what: str, reached: float, asked: float) -> None:
+    tell(f"{what}: {asked:,.2f} is promised, {reached:,.2f} {'reached' if reached >= asked else 'is MISSED'}")
+
+
+def beside_acknowledging(stack: BenchStack, name: str, messages: list[tuple[str, str]], each: int) -> Comparison:
+    return compare(
+        f"{name} beside a subscriber that only acknowledges",
+        partial(ours, stack, messages, len(messages) * each),
+        partial(plain, stack, messages),
+        amount=len(messages) * each,
+        unit="observations",
+        pairs=PAIRS,
+    )
+
+
 def main() -> None:
     with bench_stack() as stack:
         stack.stack.add_gateway(*LOGIN, topics=("gw/v1/stations/+/obs",))
-        for name, messages, each in (
-            (f"MQTT {MESSAGES:,} messages of one observation", list(single(MESSAGES)), 1),
-            (f"MQTT {MESSAGES // 10:,} messages of {IN_A_BATCH} observations", list(batched(MESSAGES // 10)), IN_A_BATCH),
-        ):
-            compare(
-                f"{name} beside a subscriber that only acknowledges",
-                partial(ours, stack, messages, len(messages) * each),
-                partial(plain, stack, messages),
-                amount=len(messages) * each,
-                unit="observations",
-                pairs=PAIRS,
-            )
+        found = beside_acknowledging(stack, f"MQTT {MESSAGES:,} messages of one observation", list(single(MESSAGES)), 1)
+        judge("share of the subscriber's speed", found.ratio, SINGLE_RATIO)
+        messages = list(batched(MESSAGES // 10))
+        name = f"MQTT {len(messages):,} messages of {IN_A_BATCH} observations"
+        found = beside_acknowledging(stack, name, messages, IN_A_BATCH)
+        asked = float(BATCHED_PER_S)
+        if shutil.which("psql") is None:
+            tell("psql is not installed; install postgresql-client to compare with it")
+        else:
+            copies = tuple(copied(stack, messages) for _ in range(PAIRS))
+            beside = Comparison(f"{name} beside psql \\copy", found.ours, copies, found.amount, found.unit)
+            tell(beside.report())
+            asked = min(asked, COPY_SHARE * beside.amount / statistics.median(copies))
+        judge("observations a second", found.amount / statistics.median(found.ours), asked)

@@ -48,13 +48,13 @@ class _Client:
         self.paho.loop_stop()
 
 
-def make_session(url: str, client_id: str) -> None:
-    """Make a session that is subscribed to all observations, and leave: the broker keeps what comes."""
+def make_session(url: str, client_id: str, group: str | None = None) -> None:
+    """Make a session that is subscribed to all observations, or shares them with its group, and leave: the broker keeps what comes."""
     client = _Client(url, client_id, receive_maximum=1, clean_start=True)
     subscribed = threading.Event()
 
     def on_connect(connected: paho.Client, *_: Any) -> None:
-        connected.subscribe(OBSERVATION_TOPIC, qos=1)
+        connected.subscribe(f"$share/{group}/{OBSERVATION_TOPIC}" if group else OBSERVATION_TOPIC, qos=1)
 
     client.paho.on_connect = on_connect
     client.paho.on_subscribe = lambda *_: subscribed.set()

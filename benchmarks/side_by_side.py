@@ -22,13 +22,23 @@ class Comparison:
     amount: int
     unit: str
 
+    @property
+    def ratios(self) -> list[float]:
+        """Return how much faster ours is, pair by pair, from the least on."""
+        return sorted(plain / ours for ours, plain in zip(self.ours, self.plain, strict=True))
+
+    @property
+    def ratio(self) -> float:
+        """Return the median of the ratios."""
+        return statistics.median(self.ratios)
+
     def report(self) -> str:
         """Return medians per second and the ratio of speeds (above 1: ours is faster), with its least and greatest."""
-        ratios = sorted(plain / ours for ours, plain in zip(self.ours, self.plain, strict=True))
+        ratios = self.ratios
         return (
             f"{self.name}: {self.amount / statistics.median(self.ours):,.0f} {self.unit}/s, "
             f"plain {self.amount / statistics.median(self.plain):,.0f} {self.unit}/s, "
-            f"ratio {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}, {len(ratios)} pairs)"
+            f"ratio {self.ratio:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}, {len(ratios)} pairs)"
         )
 
 
