@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 
 from domain.errors import ConfigurationError
+from ingest.transports.births import BirthBook
 from ingest.transports.inbox import Inbox, InboxSettings
 from ingest.transports.metrics import IngestMetrics, TcpMetrics
 from ingest.transports.mqtt import MqttIngest, MqttSettings
@@ -72,7 +73,8 @@ def run_ingest(container: Container, stop: threading.Event) -> None:
     folder = settings.inbox or settings.home / "inbox"
     listening = tcp_settings(settings)
     state = IngestState(IngestMetrics(), IngestMetrics(), TcpMetrics() if listening else None)
-    mqtt = MqttIngest(mqtt_settings(settings, container.mqtt_url), container.pipeline, container.clock, state.mqtt)
+    births = BirthBook(settings.home / "sparkplug", counts_sequence=settings.mqtt_shared_group is None)
+    mqtt = MqttIngest(mqtt_settings(settings, container.mqtt_url), container.pipeline, container.clock, state.mqtt, births)
     resting = InboxSettings(
         folder,
         poll_s=min(2.0, settings.inbox_settle_s),

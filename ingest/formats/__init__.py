@@ -22,6 +22,7 @@ from ingest.formats import (
     sensorthings,
     sinex,
     sl651,
+    sparkplug,
     tenv3,
     toa5,
     toa5_message,
@@ -57,6 +58,7 @@ MESSAGE_FORMATS: Mapping[str, MessageFormat] = {
     "senml": MessageFormat("senml", senml.message_elements, "application/senml+json"),
     "sl651": MessageFormat("sl651", sl651.message_elements, "application/octet-stream", sl651.identity, sl651.password),
     "toa5": MessageFormat("toa5", toa5_message.message_elements, "text/csv", toa5_message.identity),
+    "sparkplug": MessageFormat("sparkplug", sparkplug.message_elements, "application/octet-stream"),
     "hj212": MessageFormat("hj212", hj212.message_elements, "text/plain", hj212.identity, hj212.password),
 }
 

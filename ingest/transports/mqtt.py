@@ -29,9 +29,11 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from domain.errors import ConfigurationError, GroundWatchError, UnavailableError
+from ingest.formats.sparkplug import rebirth_request
 from ingest.messages import Message, PreparedMessages
 from ingest.pipeline import Pipeline
 from ingest.report import MessageReceipt
+from ingest.transports.births import BirthBook
 from ingest.transports.metrics import IngestMetrics
 from ingest.transports.mqtt_address import parse_broker_url
 from ingest.transports.mqtt_link import Link, WiredClient
@@ -118,13 +120,21 @@ class MqttIngest:
         Returns the present time (aware).
     metrics
         Counters to keep; made when not given.
+    births
+        What Sparkplug B nodes call their metrics; in memory alone when not given.
     """
 
     def __init__(
-        self, settings: MqttSettings, pipeline: Pipeline, clock: Callable[[], datetime], metrics: IngestMetrics | None = None
+        self,
+        settings: MqttSettings,
+        pipeline: Pipeline,
+        clock: Callable[[], datetime],
+        metrics: IngestMetrics | None = None,
+        births: BirthBook | None = None,
     ) -> None:
         self.settings, self.pipeline, self.clock = settings, pipeline, clock
         self.metrics = metrics or IngestMetrics()
+        self.births = births or BirthBook(None, counts_sequence=settings.shared_group is None)
         self.address = parse_broker_url(settings.url)
         self.fault: GroundWatchError | None = None
         self._failure: BaseException | None = None
@@ -157,7 +167,7 @@ class MqttIngest:
             storing.start()
             try:
                 while not (stop.is_set() or self._has_failed(link) or self._must_fall_back(link.client)):
-                    self._take(ready, stop)
+                    self._take(link, ready, stop)
             finally:
                 self._end(storing, ready)
                 self._is_stopping = True
@@ -263,7 +273,7 @@ class MqttIngest:
         with self._backlog_lock:
             self._backlog += change
 
-    def _take(self, ready: queue.Queue[_Ready | None], stop: threading.Event) -> None:
+    def _take(self, link: Link, ready: queue.Queue[_Ready | None], stop: threading.Event) -> None:
         """Parse what has come, and hand it over to be stored."""
         arrival = self._drain()
         self.metrics.put(queued=self._backlog)
@@ -271,7 +281,8 @@ class MqttIngest:
             return
         batch = arrival.deliveries
         self.metrics.add(messages_received=len(batch))
-        messages = [delivery.message for delivery in batch if delivery.message is not None]
+        named = (self._named(link, delivery.message) for delivery in batch if delivery.message is not None)
+        messages = [message for message in named if message is not None]
         prepared = self._insist(lambda: self.pipeline.prepare_messages(messages, self.clock()), len(batch), stop)
         while prepared is not None and not stop.is_set() and self._failure is None:
             try:
@@ -279,6 +290,16 @@ class MqttIngest:
             except queue.Full:
                 continue
             return
+
+    def _named(self, link: Link, message: Message) -> Message | None:
+        """Give the metrics of Sparkplug B their names; a node whose names are not known is asked for them, one that dies says no more."""
+        if message.format != "sparkplug":
+            return message
+        named, ask = self.births.complete(message)
+        if ask is not None:
+            request = rebirth_request(round(self.clock().timestamp() * 1000))
+            link.post(partial(self._publish, link.client, [(ask, request)]))
+        return named
 
     def _store_all(self, link: Link, ready: queue.Queue[_Ready | None], stop: threading.Event) -> None:
         """Commit and acknowledge batch after batch, in their order, until None comes."""
@@ -356,12 +377,13 @@ class MqttIngest:
         )
         self.metrics.put(lag_s=time.monotonic() - taken.received_s)
 
-    def _receipts(self, receipts: Sequence[MessageReceipt]) -> list[tuple[str, str]]:
+    def _receipts(self, receipts: Sequence[MessageReceipt]) -> list[tuple[str, str | bytes]]:
         """Return (topic, body) of what is told to each station."""
         by_station: Mapping[str, list[dict[str, Any]]] = defaultdict(list)
         for receipt in receipts:
             by_station[receipt.station].append(receipt.to_json())
-        at, told = self.clock().isoformat(), []
+        at = self.clock().isoformat()
+        told: list[tuple[str, str | bytes]] = []
         for station, entries in by_station.items():
             for start in range(0, len(entries), _MAX_RECEIPTS_PER_MESSAGE):
                 body = {"at": at, "committed": entries[start : start + _MAX_RECEIPTS_PER_MESSAGE]}
@@ -369,6 +391,6 @@ class MqttIngest:
         return told
 
     @staticmethod
-    def _publish(client: paho.Client, told: Sequence[tuple[str, str]]) -> None:
+    def _publish(client: paho.Client, told: Sequence[tuple[str, str | bytes]]) -> None:
         for topic, body in told:
             client.publish(topic, body, qos=0)

@@ -1,7 +1,8 @@
 """Topics of devices: which topic carries which message format, and what the topic itself says of the sender.
 
 One line a topic, so that a format reaches MQTT without a class of its own. `{station}` and `{device}` name the levels that identify
-the sender, `{}` is a level that says nothing. This file finishes with `message_of`.
+the sender (with `{group}` and `{node}` before the device, where there are such), `{}` is a level that says nothing. This file finishes
+with `message_of`.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ DEVICE_TOPICS: Sequence[DeviceTopic] = (
     DeviceTopic("gw/v1/stations/{station}/hj212", "hj212"),
     DeviceTopic("gw/v1/stations/{station}/toa5", "toa5"),
     DeviceTopic("application/{}/device/{device}/event/up", "chirpstack"),
+    *(DeviceTopic(f"spBv1.0/{{group}}/{kind}/{{node}}", "sparkplug") for kind in ("NBIRTH", "NDATA", "NDEATH")),
+    *(DeviceTopic(f"spBv1.0/{{group}}/{kind}/{{node}}/{{device}}", "sparkplug") for kind in ("DBIRTH", "DDATA", "DDEATH")),
 )
 
 
@@ -67,7 +70,8 @@ def address_of(topic: str) -> Address | None:
         match = _pattern(known).fullmatch(topic)
         if match is not None:
             named = match.groupdict()
-            return Address(known.format, named.get("station", ""), named.get("device"))
+            levels = [named[level] for level in ("group", "node", "device") if level in named]
+            return Address(known.format, named.get("station", ""), "/".join(levels) or None)
     return None
 
 

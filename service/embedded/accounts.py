@@ -26,6 +26,8 @@ SALT_BYTES = 12
 SERVICE_TOPICS = (
     "read gw/v1/#",
     "read application/#",
+    "read spBv1.0/#",
+    "write spBv1.0/+/NCMD/+",
     "read $SYS/#",
     "write gw/v1/stations/+/receipt",
     "write gw/v1/nodes/#",
@@ -137,6 +139,19 @@ class AccountFiles:
         return known
 
 
+def _commands(topic: str) -> str | None:
+    """Return where the edge node that publishes on a topic of Sparkplug B hears commands, or None for other topics.
+
+    Examples
+    --------
+    >>> _commands("spBv1.0/SPA/+/PLC1/#"), _commands("application/#")
+    ('spBv1.0/SPA/NCMD/PLC1', None)
+    """
+    levels = topic.split("/")
+    is_node = len(levels) > 3 and levels[0] == "spBv1.0" and not {"+", "#"} & {levels[1], levels[3]}
+    return f"spBv1.0/{levels[1]}/NCMD/{levels[3]}" if is_node else None
+
+
 def access_text(accounts: dict[str, BrokerAccount]) -> str:
     """Return Mosquitto's access file."""
     lines = [f"pattern {pattern}" for pattern in DEVICE_PATTERNS]
@@ -147,4 +162,5 @@ def access_text(accounts: dict[str, BrokerAccount]) -> str:
             for station in account.stations:
                 lines += [f"topic write gw/v1/stations/{station}/#", f"topic read gw/v1/stations/{station}/receipt"]
             lines += [f"topic write {topic}" for topic in account.topics]
+            lines += [f"topic read {commands}" for topic in account.topics if (commands := _commands(topic))]
     return "\n".join(lines) + "\n"
