@@ -10,7 +10,6 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -70,7 +69,7 @@ class BirthBook:
         has_gap = self._has_gap(edge, kind, payload.seq if payload.HasField("seq") else None)
         body, nameless = completed(payload, self._known(edge))
         wants_birth = (has_gap or nameless > 0) and self._may_ask(edge)
-        return replace(message, payload=body), f"{NAMESPACE}/{group}/NCMD/{node}" if wants_birth else None
+        return message._replace(payload=body), f"{NAMESPACE}/{group}/NCMD/{node}" if wants_birth else None
 
     def _has_gap(self, edge: str, kind: str, sequence: int | None) -> bool:
         if not self.counts_sequence or sequence is None:
