@@ -46,17 +46,28 @@ def local_metres(longitude_deg: ArrayLike, latitude_deg: ArrayLike, origin: tupl
     return np.stack([x, (np.asarray(latitude_deg, dtype=np.float64) - origin[1]) * north], axis=-1)
 
 
+AT_RANGE = {0.5: 2.995732273553991, 1.5: 4.7438645183905335, 2.5: 5.918649346310187}
+"""For each smoothness the scaled distance at which 5 % of the correlation is left: the effective range."""
+
+
 @dataclass(frozen=True)
 class Variogram:
-    """Exponential variogram: gamma(h) = nugget + sill (1 - exp(-3 h / range)); unit squared, and metres."""
+    """Matern variogram: gamma(h) = nugget + sill (1 - rho(h)); unit squared, and metres.
+
+    `range_m` is where 5 % of the correlation is left. With d = |h| scaled, rho is exp(-d) for a smoothness of 0.5 (exponential, a rough
+    surface), (1 + d) exp(-d) for 1.5 (a surface with slopes) and (1 + d + d^2 / 3) exp(-d) for 2.5 (with curvature).
+    """
 
     nugget: float
     sill: float
     range_m: float
+    smoothness: float = 0.5
 
     def covariance(self, distance_m: Floats) -> Floats:
         """Covariance of the smooth part; the nugget belongs to the single datum."""
-        return np.asarray(self.sill * np.exp(-3.0 * distance_m / self.range_m), dtype=np.float64)
+        d = AT_RANGE[self.smoothness] * distance_m / self.range_m
+        shape = {0.5: 1.0, 1.5: 1.0 + d, 2.5: 1.0 + d + d**2 / 3.0}[self.smoothness]
+        return np.asarray(self.sill * shape * np.exp(-d), dtype=np.float64)
 
 
 def fit_variogram(points_m: Floats, values: Floats, sigma: Floats | None = None, bins: int = 12) -> Variogram:
@@ -109,7 +120,7 @@ def fit_variogram(points_m: Floats, values: Floats, sigma: Floats | None = None,
     weight = np.sqrt(count[filled]) / np.maximum(gamma, 1e-12 + 1e-3 * gamma.max())
     best: tuple[float, Variogram] | None = None
     for range_m in np.geomspace(max(edges[1], 1.0), edges[-1] * 3.0, 40):
-        shape = np.column_stack([np.ones(lag.size), 1.0 - np.exp(-3.0 * lag / range_m)])
+        shape = np.column_stack([np.ones(lag.size), 1.0 - np.exp(-AT_RANGE[0.5] * lag / range_m)])
         found, misfit = nnls(shape * weight[:, None], gamma * weight)
         if best is None or misfit < best[0]:
             best = (float(misfit), Variogram(float(found[0]), float(found[1]), float(range_m)))

@@ -16,7 +16,7 @@ from analytics.compaction import values_at
 from analytics.groups.layers import TO_MM
 from analytics.groups.marks import free_of_offsets
 from analytics.groups.method import Member, make_group_run
-from analytics.kriging import Surface, Variogram, fit_variogram, krige, local_metres
+from analytics.kriging import Surface, Variogram, krige, local_metres
 from analytics.method import aware
 from analytics.sampling import Floats, Samples
 from analytics.spatial import (
@@ -31,10 +31,11 @@ from analytics.spatial import (
     judge_span,
     well_near_line,
 )
+from analytics.variogram import fit_by_likelihood
 from domain.finding import Finding, FindingKind, Outcome, Scalar
 
 FUNNEL, LINE = "funnel", "line"
-VERSION = "1"
+VERSION = "2"
 RATE = "_rate_12mo"
 UP = ("height", "displacement_up")
 """Properties that are up positive: subsidence is their negative."""
@@ -116,7 +117,7 @@ def rates_of(members: Sequence[Member], longest_age_a: float, now: datetime, ori
 
 def surface_over(rates: Rates, targets_m: Floats) -> tuple[Surface, Variogram]:
     """Kriged subsidence rates at targets."""
-    variogram = fit_variogram(rates.places_m, rates.subsidence, rates.sigma)
+    variogram = fit_by_likelihood(rates.places_m, rates.subsidence, rates.sigma)
     return krige(rates.places_m, rates.subsidence, targets_m, variogram, rates.sigma), variogram
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from analytics.kriging import fit_variogram, krige
+from analytics.kriging import krige
 from analytics.spatial import class_areas, grid_over
+from analytics.variogram import fit_by_likelihood
 
 
 def draw(rng: np.random.Generator) -> Figure:
@@ -15,7 +16,7 @@ def draw(rng: np.random.Generator) -> Figure:
     rates = 30.0 * np.exp(-(points**2).sum(axis=1) / 2.0 / 2500.0**2) + rng.normal(0.0, 1.0, 80)
     sigma = np.ones(80)
     centres, cell = grid_over(points, 300.0, 1500.0)
-    surface = krige(points, rates, centres, fit_variogram(points, rates, sigma), sigma)
+    surface = krige(points, rates, centres, fit_by_likelihood(points, rates, sigma), sigma)
     areas = class_areas(surface.value, surface.sigma, cell**2, [10.0, 20.0])
     figure = Figure(figsize=(7, 3))
     for axis, values, name in zip(
