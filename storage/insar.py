@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from psycopg.rows import class_row
+from psycopg.rows import class_row, dict_row
 
 from domain.errors import NotFoundError, RequestError
 from domain.insar import TILE_POINTS, DeliveryReceipt, Float32Array, Float64Array, NewDelivery, PointBlock
@@ -286,6 +286,21 @@ class InsarRepository:
         """Return the analyses of a delivery, newest first."""
         with self._database.transaction() as connection, connection.cursor(row_factory=class_row(RunRow)) as cursor:
             return cursor.execute(SQL.runs, {"delivery_id": delivery_id, "limit": limit}).fetchall()
+
+    def run(self, run_id: int) -> tuple[RunRow, str] | None:
+        """Return an analysis and the name of its delivery, or None."""
+        with self._database.transaction() as connection, connection.cursor(row_factory=dict_row) as cursor:
+            found = cursor.execute(SQL.run_by_id, [run_id]).fetchone()
+        if found is None:
+            return None
+        code = str(found.pop("code"))
+        return RunRow(**found), code
+
+    def run_tile(self, run_id: int, tile_no: int) -> Float32Array:
+        """Return the results of one tile, the columns of the analysis one after the other; empty where there are none."""
+        with self._database.transaction() as connection, connection.cursor(binary=True) as cursor:
+            found = cursor.execute(SQL.run_tile, {"run_id": run_id, "tile_no": tile_no}).fetchone()
+        return _floats(b"" if found is None else found[0])
 
 
 def _row(connection: Connection, statement: bytes) -> tuple[Any, ...]:

@@ -126,6 +126,14 @@ INSERT INTO insar_run_tile (run_id, tile_no, points, results) VALUES (%(run_id)s
 SELECT id AS run_id, delivery_id, method, version, parameters, columns, units, input_digest, summary, actor, created_at, ledger_seq
 FROM insar_run WHERE delivery_id = %(delivery_id)s ORDER BY id DESC LIMIT %(limit)s;
 
+-- name: run_by_id
+SELECT run.id AS run_id, run.delivery_id, run.method, run.version, run.parameters, run.columns, run.units, run.input_digest, run.summary, run.actor,
+       run.created_at, run.ledger_seq, delivery.code
+FROM insar_run AS run JOIN insar_delivery AS delivery ON delivery.id = run.delivery_id WHERE run.id = %s;
+
+-- name: run_tile
+SELECT results FROM insar_run_tile WHERE run_id = %(run_id)s AND tile_no = %(tile_no)s;
+
 -- name: results_of_point
 SELECT string_agg(substring(results FROM 4 * (number * points + %(place)s) + 1 FOR 4), ''::bytea ORDER BY number)
 FROM insar_run_tile, generate_series(0, octet_length(results) / (4 * points) - 1) AS number

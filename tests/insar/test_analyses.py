@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psycopg
 import pytest
 
 from analytics.insar import PointSettings, fit_points
@@ -17,6 +18,7 @@ from analytics.sampling import decimal_years
 from domain.errors import ConfigurationError, NotFoundError, UnavailableError
 from service.bootstrap import Container
 from service.insar import analyse_delivery, compare_deliveries, decompose_deliveries, delivery_of, epochs_of
+from service.insar_explaining import explain_insar_run
 from tests.insar.conftest import ImportOne
 from tests.insar.samples import Made, make, write_egms
 
@@ -56,6 +58,25 @@ def test_results_stand_beside_every_point(loaded: Container, made: Made) -> None
     again = analyse_delivery(loaded, delivery, PointSettings("ar1", trend_test=True), "test")
     assert again.input_digest == run.input_digest
     assert [entry.run_id for entry in loaded.insar.runs(delivery.delivery_id)] == [again.run_id, run.run_id]
+
+
+@stack
+@pytest.mark.parametrize(
+    "settings",
+    [PointSettings("ar1", trend_test=True), PointSettings("robust"), PointSettings("ols", acceleration=True, steps=(2020.1,))],
+)
+def test_an_analysis_is_recomputed_to_the_bit_and_a_tampered_one_is_told(loaded: Container, settings: PointSettings) -> None:
+    run = analyse_delivery(loaded, delivery_of(loaded, "a"), settings, "test")
+    answer = explain_insar_run(loaded, run.run_id)
+    assert (answer["same"], answer["points"], answer["differences"]) == (True, POINTS, {})
+    with psycopg.connect(loaded.database_url) as connection:
+        connection.execute(
+            "UPDATE insar_run_tile SET results = set_byte(results, 0, (get_byte(results, 0) + 1) %% 256) WHERE run_id = %s AND tile_no = 0",
+            [run.run_id],
+        )
+    assert explain_insar_run(loaded, run.run_id)["differences"] == {"rate": {"points": 1}}
+    with pytest.raises(NotFoundError):
+        explain_insar_run(loaded, 987654)
 
 
 @pytest.fixture(scope="module")
