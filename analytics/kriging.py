@@ -66,7 +66,11 @@ class Variogram:
     def covariance(self, distance_m: Floats) -> Floats:
         """Covariance of the smooth part; the nugget belongs to the single datum."""
         d = AT_RANGE[self.smoothness] * distance_m / self.range_m
-        shape = {0.5: 1.0, 1.5: 1.0 + d, 2.5: 1.0 + d + d**2 / 3.0}[self.smoothness]
+        shape = np.ones_like(d)
+        if self.smoothness > 0.5:
+            shape += d
+        if self.smoothness > 1.5:
+            shape += d**2 / 3.0
         return np.asarray(self.sill * shape * np.exp(-d), dtype=np.float64)
 
 
