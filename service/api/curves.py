@@ -21,6 +21,7 @@ BAND_LEVEL = 0.95
 _SECONDS_PER_YEAR = 365.25 * 86400
 _INNER = {"model", "parameters", "covariance", "forecast", "start_year", "end_year", "scale"}
 _SEASONAL = ("annual", "semiannual")
+_TESTED_WITHOUT_LEVELS = {"status", "reason", "model", "horizon_a", "longest_a", "span_a", "unit", "scale", "backtest"}
 
 
 def results_by_role(runs: Mapping[str, Any], unit: str) -> dict[str, Any]:
@@ -33,13 +34,13 @@ def results_by_role(runs: Mapping[str, Any], unit: str) -> dict[str, Any]:
     seasonal = {name: value for name, value in shown.items() if name.startswith(_SEASONAL)}
     recent, limits = runs.get("rate_12mo"), runs.get("time_to_limit")
     knots = result.get("forecast")
-    forecast = None
-    if knots or limits is not None:
+    tested = runs.get("forecast")
+    forecast: dict[str, Any] | None = None
+    if knots or limits is not None or tested is not None:
         forecast = {
             "horizon_a": knots["horizon_a"] if knots else None,
             "limits": dict(limits.result).get("limits", {}) if limits is not None else {},
         }
-    tested = runs.get("forecast")
     if tested is not None and forecast is not None:
         forecast["tested"] = {"status": tested.status, **dict(tested.result)}
     return {
@@ -49,6 +50,15 @@ def results_by_role(runs: Mapping[str, Any], unit: str) -> dict[str, Any]:
         "seasonal": seasonal or None,
         "forecast": forecast,
     }
+
+
+def without_levels(roles: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what :func:`results_by_role` says without what tells a level: limits, and the forecast's own values."""
+    forecast = roles["forecast"]
+    if forecast is None:
+        return dict(roles)
+    tested = {name: value for name, value in forecast.get("tested", {}).items() if name in _TESTED_WITHOUT_LEVELS}
+    return {**roles, "forecast": {**forecast, "limits": {}, **({"tested": tested} if tested else {})}}
 
 
 def curve_of(runs: Mapping[str, Any], scale: Scale, *, points: int, horizon_a: float) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ export function legend({ stream, data, curve, analysis, marks }) {
     marks.events.length ? item("event", t("legend.event")) : null,
     marks.findings.length ? item("finding", t("legend.finding")) : null,
   ];
-  return [h("ul", {}, items), timesToLimits(analysis.results, stream), provenance(data, analysis.results)];
+  return [h("ul", {}, items), timesToLimits(analysis.results, stream), testedForecast(analysis.results, stream), provenance(data, analysis.results)];
 }
 
 const item = (sample, ...text) => h("li", {}, h("i", { class: `sample sample-${sample}`, "aria-hidden": "true" }), ...text);
@@ -38,6 +38,25 @@ function timesToLimits(results, stream) {
   const limits = new Map((results.limits ?? []).map((limit) => [limit.code, limit]));
   return h("ul", { class: "limit-times" }, answers.map(([code, answer]) => h("li", { dataset: { limit: code, status: answer.status } },
     h("span", {}, limitName(limits.get(code), code, stream)), h("span", { class: "num" }, limitAnswer(answer)))));
+}
+
+/** Where the level goes, and how forecasts like this one have done on this very datastream; why there is none is said too. */
+function testedForecast(results, stream) {
+  const tested = results?.forecast?.tested;
+  if (!tested) return null;
+  const test = tested.backtest;
+  if (!test) return h("p", { class: "tested", dataset: { status: tested.status } }, t(`forecast.untested.${tested.reason}`));
+  const far = test.horizons.at(-1);
+  const share = (value) => value === null || value === undefined ? "—" : `${Math.round(100 * value)}\u00a0%`;
+  const words = {
+    origins: test.origins, judged: test.judged, c80: share(test.coverage_80), c95: share(test.coverage_95),
+    rmse: quantity(far.rmse, stream.unit), reference: quantity(far.persistence_rmse, stream.unit),
+  };
+  if (!tested.value) return h("p", { class: "tested", dataset: { status: tested.status } }, t("forecast.tested_shares", words));
+  return h("p", { class: "tested", dataset: { status: tested.status } }, t("forecast.tested", {
+    ...words, time: day(tested.time.at(-1)), value: quantity(tested.value.at(-1), stream.unit),
+    lower: quantity(tested.lower_95.at(-1), stream.unit), upper: quantity(tested.upper_95.at(-1), stream.unit),
+  }));
 }
 
 function limitName(limit, code, stream) {

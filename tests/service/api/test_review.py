@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -72,7 +72,7 @@ def analysed(container: FakeContainer) -> FakeContainer:
         item.run.method: SimpleNamespace(
             **{part.name: getattr(item.run, part.name) for part in fields(item.run)}, read_seq=1, recorded_at=NOW
         )
-        for item in analyse_datastream(samples, [], AnalysisSettings("m", "height"), NOW)
+        for item in analyse_datastream(samples, [], AnalysisSettings("m", "height"), datetime(2024, 4, 20, tzinfo=UTC))
     }
     container.analyses.latest_runs = lambda key: runs
     return container
@@ -88,7 +88,30 @@ def test_results_of_relative_heights_tell_no_absolute_height(analysed: FakeConta
     assert told["limits"] == []
     assert told["velocity"]["rate"] == whole["velocity"]["rate"]
     assert told["curve"]["fitted"][0] == pytest.approx(0.0, abs=0.01)
-    assert not [number for number in numbers_of(told["velocity"], told["curve"]) if number == pytest.approx(2.5, abs=0.01)]
+    assert not [
+        number
+        for number in numbers_of(told["velocity"], told["curve"], told["forecast"])
+        if number == pytest.approx(2.5, abs=0.01)
+    ]
+    assert whole["forecast"]["tested"]["value"][0] == pytest.approx(2.5, abs=0.01)
+    assert told["forecast"]["tested"]["backtest"] == whole["forecast"]["tested"]["backtest"]
+
+
+def test_a_scenario_of_relative_heights_tells_no_absolute_height(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {
+        "status": "ok",
+        "end_value": 2.48,
+        "value": [2.40],
+        "lower": [2.30],
+        "upper": [2.45],
+        "time": ["2050-01-01T00:00:00Z"],
+    }
+    monkeypatch.setattr("service.api.routers.datastreams.scenario_of", lambda *inputs: dict(said))
+    path = f"{V1}/datastreams/REL1:height/scenario"
+    assert client.get(path, headers=bearer("supervisor")).json()["value"] == [2.40]
+    told = client.get(path, headers=bearer("viewer")).json()
+    assert [told[name][0] for name in ("value", "lower", "upper")] == pytest.approx([-0.10, -0.20, -0.05])
+    assert told["end_value"] == pytest.approx(-0.02)
 
 
 def numbers_of(*values: Any) -> Iterator[float]:

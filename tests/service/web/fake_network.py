@@ -29,6 +29,21 @@ FORECAST = {
             "level": 0.8,
         },
     },
+    "tested": {
+        "status": "ok",
+        "model": "combined",
+        "time": ["2026-06-01T00:00:00Z", "2027-06-01T00:00:00Z"],
+        "value": [-29.5, -30.25],
+        "lower_95": [-30.1, -31.5],
+        "upper_95": [-28.9, -29.0],
+        "backtest": {
+            "origins": 32,
+            "judged": 200,
+            "coverage_80": 0.815,
+            "coverage_95": 0.942,
+            "horizons": [{"horizon_a": 1.0, "rmse": 0.62, "persistence_rmse": 0.75}],
+        },
+    },
 }
 GAP_DAYS = (*range(200, 240), *range(850, 870))
 

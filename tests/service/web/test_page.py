@@ -331,6 +331,14 @@ def test_when_a_limit_will_be_reached_is_said_with_its_interval(page: Page) -> N
     assert "预计 2027-05-01 达到（80% 区间 2026-12-01 至 预测期之后）" in page.text(".limit-times")
 
 
+def test_the_forecast_is_shown_with_how_it_has_done_on_this_datastream(page: Page) -> None:
+    page.open("#station=JX-OW-01")
+    page.chart(WELL)
+    told = page.text(".tested").replace("\u00a0", " ")
+    assert "2027-06-01 预测：−30.250 m（95% 区间 −31.500 m 至 −29.000 m）" in told
+    assert "以往 32 个时点回测：80% 区间覆盖 82 %，95% 区间覆盖 94 %（共 200 次）；误差 0.620 m，沿用末值 0.750 m" in told
+
+
 def test_a_gap_is_not_bridged(page: Page) -> None:
     page.open()
     broken = page.driver.execute_async_script(
