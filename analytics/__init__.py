@@ -36,6 +36,7 @@ __all__ = [
     "detect_in_series",
     "fit_curve",
     "input_digest",
+    "velocity_parameters",
 ]
 
 METHODS: Mapping[str, Method] = MappingProxyType(
@@ -87,6 +88,21 @@ class AnalysisSettings:
     find_steps: bool = True
 
 
+def velocity_parameters(settings: AnalysisSettings) -> VelocityParameters:
+    """Return the one default setting as a datastream's unit, property and interval have it."""
+    in_mm = settings.property_code in MILLIMETRE_PROPERTIES and settings.unit == "m"
+    return replace(
+        VelocityParameters(),
+        unit="mm" if in_mm else settings.unit,
+        scale=1000.0 if in_mm else 1.0,
+        value_kind=settings.value_kind,
+        zone_offset_h=settings.zone_offset_h,
+        interval_s=settings.interval_s,
+        sparse=settings.sparse,
+        find_steps=settings.find_steps,
+    )
+
+
 def analyse_datastream(
     samples: Samples, events: Sequence[StationEvent], settings: AnalysisSettings, now: datetime
 ) -> list[Outcome]:
@@ -108,17 +124,7 @@ def analyse_datastream(
         Velocity, rate over twelve months, anomalies, forecast and, where limits are given, time to limit. Each equals
         what the method's own `run` returns.
     """
-    in_mm = settings.property_code in MILLIMETRE_PROPERTIES and settings.unit == "m"
-    base = replace(
-        VelocityParameters(),
-        unit="mm" if in_mm else settings.unit,
-        scale=1000.0 if in_mm else 1.0,
-        value_kind=settings.value_kind,
-        zone_offset_h=settings.zone_offset_h,
-        interval_s=settings.interval_s,
-        sparse=settings.sparse,
-        find_steps=settings.find_steps,
-    )
+    base = velocity_parameters(settings)
     ready = prepare(samples, events, base, now)
     outcomes = [
         velocity.outcome(samples, events, base, ready),

@@ -76,7 +76,7 @@ def describe(ready: Prepared, parameters: ForecastParameters, now: datetime) -> 
     """The result that is stored; values in the datastream's own unit, which is `unit` divided by `scale`."""
     if parameters.velocity.value_kind == ValueKind.TOTAL:
         return {"reason": "total"}
-    years, values = blocks(ready.years[ready.kept], _without_steps(ready)[ready.kept], parameters.period_a)
+    years, values = blocks(ready.years[ready.kept], without_steps(ready)[ready.kept], parameters.period_a)
     span = float(years[-1] - years[0]) if years.size else 0.0
     longest = parameters.horizon_share * span
     if parameters.horizon_a is not None and parameters.horizon_a > longest * (1.0 + 1e-9):
@@ -112,7 +112,7 @@ def blocks(years: Floats, values: Floats, period_a: float) -> tuple[Floats, Floa
     return np.bincount(position, years) / counts, np.bincount(position, values) / counts
 
 
-def _without_steps(ready: Prepared) -> Floats:
+def without_steps(ready: Prepared) -> Floats:
     """Values as if every offset of the trajectory had been there from the beginning: the newest level stays as it is."""
     values = ready.samples.value.copy()
     if ready.fit is not None:

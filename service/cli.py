@@ -205,10 +205,23 @@ def _add_analysis(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         "recompute an alert, a run or a finding from its recorded inputs",
         machine=True,
     )
-    explain.add_argument("result", help="alert id or identifier, run:ID, finding:ID, or a datastream's code with METHOD")
+    explain.add_argument(
+        "result",
+        help="alert id or identifier, run:ID, finding:ID, insar:ID (an analysis of a delivery), or a datastream's code with METHOD",
+    )
     explain.add_argument("method", nargs="?", help="velocity, rate_12mo, anomaly, forecast, time_to_limit ... of that datastream")
     explain.add_argument("--as-of", help="the run that was newest then: a ledger sequence, or a time with offset")
     _add_steps(commands)
+    scenario = _command(
+        commands,
+        "scenario",
+        "service.commands.analysis:scenario",
+        "where a level may be many years ahead, as assumed",
+        machine=True,
+    )
+    scenario.add_argument("datastream", metavar="CODE")
+    scenario.add_argument("--years", type=float, default=25.0, help="years beyond the last observation (default 25)")
+    scenario.add_argument("--level", type=float, default=0.95, help="probability of the interval (default 0.95)")
     audit = _command(commands, "audit", "service.commands.analysis:audit", "verify the hash chain of the audit log", machine=True)
     audit.add_argument("action", choices=("verify", "head"), help="verify the chain, or print its head to be kept elsewhere")
     audit.add_argument("--head", action="append", metavar="ID:HASH", help="a head that was printed once must still be there")

@@ -1,4 +1,4 @@
-"""`analyse`, `explain` and `audit verify`."""
+"""`analyse`, `explain`, `scenario` and `audit verify`."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def explain(arguments: argparse.Namespace) -> int:
 
 
 def _explained(container: Container, arguments: argparse.Namespace) -> dict[str, Any]:
-    """The explanation of `run:N`, `finding:N`, a datastream's code with a method, or else of an alert."""
+    """The explanation of `run:N`, `finding:N`, `insar:N`, a datastream's code with a method, or else of an alert."""
     from service.explaining import explain_finding_by_id, explain_run, find_run, run_by_id
 
     kind, _, number = arguments.result.partition(":")
@@ -130,11 +130,38 @@ def _explained(container: Container, arguments: argparse.Namespace) -> dict[str,
         return explain_run(container, find_run(container, arguments.result, arguments.method, as_of))
     if kind == "run" and number.isdigit():
         return explain_run(container, run_by_id(container, int(number)))
+    if kind == "insar" and number.isdigit():
+        from service.insar_explaining import explain_insar_run
+
+        return explain_insar_run(container, int(number))
     if kind == "finding" and number.isdigit():
         return explain_finding_by_id(container, int(number))
     alert = arguments.result
     answer: dict[str, Any] = container.engine.explain(int(alert) if alert.isdigit() else alert)
     return answer
+
+
+def scenario(arguments: argparse.Namespace) -> int:
+    """Say where a datastream may be many years ahead, under the assumption that is named; exit 1 where nothing can be said."""
+    from service.scenarios import scenario_of
+
+    if not (arguments.years > 0.0 and 0.5 <= arguments.level <= 0.99):
+        raise RequestError("the years must be positive and the level between 0.5 and 0.99.", remedy="--years 25 --level 0.95")
+    with Container(load_settings({"home": arguments.home})) as container:
+        (datastream,) = _wanted(container, [arguments.datastream])
+        answer = scenario_of(container, datastream, arguments.years, arguments.level, container.clock())
+    answer = {"ok": answer["status"] == "ok", "datastream": datastream.code, "unit": datastream.unit, **answer}
+    if arguments.json:
+        emit(answer)
+    elif answer["ok"]:
+        say(
+            f"{datastream.code}, if it goes on as {answer['assumption'].replace('_', ' ')} (a scenario that nothing in the record tests):"
+        )
+        for time, value, low, high in zip(answer["time"], answer["value"], answer["lower"], answer["upper"], strict=True):
+            say(f"  {time[:10]}  {value:.4g} {datastream.unit}  ({low:.4g} to {high:.4g}, {answer['level']:.0%})")
+    else:
+        say(f"{datastream.code}: cannot tell ({answer['reason']})")
+    return 0 if answer["ok"] else 1
 
 
 def audit(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Datastreams, and what the analytics say of them. This file finishes with `show_results`."""
+"""Datastreams, and what the analytics say of them. This file finishes with `show_scenario`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from starlette.responses import JSONResponse
 from domain.model import Datastream
 from service.api.access_log import note_restricted_read
 from service.api.callers import MayRead
-from service.api.curves import curve_of, results_by_role
+from service.api.curves import curve_of, results_by_role, without_levels
 from service.api.listings import datastream_items
 from service.api.lookup import container_of, may_see, readable_datastream, visible_datastream, visible_station
 from service.api.parameters import DEFAULT, After, Limit, decode_cursor, encode_cursor, listing, next_url
 from service.api.reading import scale_for
 from service.api.times import plain, stamp
+from service.scenarios import scenario_of
 from service.sharing.disclosure import HeightView
 
 router = APIRouter(prefix="/api/v1", tags=["datastreams"])
@@ -91,18 +92,13 @@ def show_results(
     body = {
         "datastream": found.datastream.code,
         "unit": found.datastream.unit,
-        **(roles if is_told else _without_levels(roles)),
+        **(roles if is_told else without_levels(roles)),
         "runs": [_run_json(method, run, is_told=is_told) for method, run in sorted(runs.items())],
         "limits": [_limit_json(limit) for limit in limits],
         "derived": derived,
         "curve": curve_of(runs, scale, points=points, horizon_a=horizon_a),
     }
     return JSONResponse(plain(body))
-
-
-def _without_levels(roles: dict[str, Any]) -> dict[str, Any]:
-    forecast = roles["forecast"]
-    return {**roles, "forecast": None if forecast is None else {**forecast, "limits": {}}}
 
 
 def _run_json(method: str, run: Any, *, is_told: bool) -> dict[str, Any]:
@@ -130,3 +126,30 @@ def _limit_json(limit: Any) -> dict[str, Any]:
         "level": limit.level,
         "source": limit.source,
     }
+
+
+@router.get(
+    "/datastreams/{code}/scenario",
+    summary="Where the level may be many years ahead, under a stated assumption",
+    response_class=JSONResponse,
+)
+def show_scenario(
+    request: Request,
+    caller: MayRead,
+    code: str,
+    horizon_a: Annotated[float, Query(gt=0, le=100, description="Years beyond the last observation.")] = 25.0,
+    level: Annotated[float, Query(ge=0.5, le=0.99, description="Probability of the interval.")] = 0.95,
+) -> JSONResponse:
+    """Give a scenario, not a forecast: one bent curve from rest to rest while production goes on as it does.
+
+    It is computed now and not stored.
+    """
+    container = container_of(request)
+    found = readable_datastream(container, caller, code)
+    scale = scale_for(container, found, None)
+    note_restricted_read(container, caller, "read scenario", [found.station], found.datastream)
+    said = scenario_of(container, found.datastream, horizon_a, level, container.clock())
+    if said["status"] == "ok":
+        said |= {name: scale.values(said[name]) for name in ("value", "lower", "upper")}
+        said["end_value"] = scale.values([said["end_value"]])[0]
+    return JSONResponse(plain({"datastream": found.datastream.code, "unit": found.datastream.unit, **said}))
