@@ -45,7 +45,9 @@ class Decisions:
         self._recorder = Recorder(issuer)
 
     def acknowledge(self, alert: int | str, who: str, note: str | None, now: datetime) -> AlertRecord:
-        """Note that a named person has seen an alert; a second acknowledgement changes nothing.
+        """Note that a named person has seen an alert as bad as it is; a second acknowledgement changes nothing.
+
+        What gets worse than that waits for an acknowledgement again.
 
         Raises
         ------
@@ -57,9 +59,13 @@ class Decisions:
         found = self._named(alert, who)
         with self._store.transaction([found.key]) as tx:
             current = tx.alert(found.alert_id or 0)
-            if current.acknowledged_at is not None:
+            if current.acknowledged_at is not None and "unanswered_since" not in current.memory:
                 return current
-            after = replace(current, acknowledged_by=who, acknowledged_at=now, acknowledged_note=note, updated_at=now)
+            known = {name: value for name, value in current.memory.items() if name != "unanswered_since"}
+            memory = {**known, "acknowledged_level": int(max(current.level, current.peak_level))}
+            after = replace(
+                current, acknowledged_by=who, acknowledged_at=now, acknowledged_note=note, updated_at=now, memory=memory
+            )
             stored = tx.update_alert(after)
             tx.add_transition(self._recorder.note(stored, Turn(now, now, who, note or "acknowledged", "acknowledged")))
             return stored

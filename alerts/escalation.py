@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from alerts.cases import EscalationStep, escalation_due
 from alerts.reconcile import is_history
+from alerts.routing import Duty, open_time
 from alerts.store import AlertFilter, AlertStore, AlertTransaction
 from domain.alert import AlertState, MessageStatus, MessageType
 from domain.alerting import AlertRecord, Notification, Receiver, Transition
@@ -29,12 +30,21 @@ class Escalator:
     store
         Alerts and the outbox.
     steps
-        Bodies and how long after the alert was opened each is told; from the node's configuration.
+        Bodies and how long after the alert was opened, or got worse than what was acknowledged, each is told; from the node's
+        configuration.
+    working
+        Hours of duty: only they count towards a deadline, but for levels that are told on at any hour.
+    zone
+        The node's zone, in which they are meant.
     """
 
-    def __init__(self, store: AlertStore, steps: Sequence[EscalationStep]) -> None:
+    def __init__(
+        self, store: AlertStore, steps: Sequence[EscalationStep], working: Duty | None = None, zone: tzinfo = UTC
+    ) -> None:
         self._store = store
         self._steps = steps
+        self._working = working or Duty()
+        self._zone = zone
 
     def run(self, now: datetime) -> list[AlertRecord]:
         """Tell the next body of each overdue alert and return the alerts that were told on."""
@@ -45,7 +55,7 @@ class Escalator:
         return [alert for alert in told if alert is not None]
 
     def _unanswered(self, now: datetime) -> list[AlertRecord]:
-        wanted = AlertFilter(states=(AlertState.FIRING,), acknowledged=False, statuses=(MessageStatus.ACTUAL.value,))
+        wanted = AlertFilter(states=(AlertState.FIRING,), statuses=(MessageStatus.ACTUAL.value,))
         found: list[AlertRecord] = []
         place: str | None = None
         while True:
@@ -55,10 +65,13 @@ class Escalator:
                 return found
 
     def _due(self, alert: AlertRecord, now: datetime) -> EscalationStep | None:
-        waits = alert.state is AlertState.FIRING and alert.acknowledged_at is None and not is_history(alert)
+        answered = alert.acknowledged_at is not None and "unanswered_since" not in alert.memory
+        waits = alert.state is AlertState.FIRING and not answered and not is_history(alert)
         if not waits or alert.memory.get("suppressed"):
             return None
-        return escalation_due(self._steps, alert.opened_at, alert.memory.get("escalated_to"), now)
+        since = _since(alert)
+        waited = open_time(self._working, alert.level, since, now, self._zone)
+        return escalation_due(self._steps, since, alert.memory.get("escalated_to"), since + waited)
 
     def _escalate(self, alert: AlertRecord, receivers: Sequence[Receiver], now: datetime) -> AlertRecord | None:
         with self._store.transaction([alert.key]) as tx:
@@ -66,7 +79,7 @@ class Escalator:
             due = self._due(current, now)
             if due is None:
                 return None
-            waited_h = (now - current.opened_at).total_seconds() / 3600
+            waited_h = (now - _since(current)).total_seconds() / 3600
             reason = f"not acknowledged for {waited_h:.1f} h, told to {due.to}"
             stored = tx.update_alert(replace(current, updated_at=now, memory={**current.memory, "escalated_to": due.to}))
             tx.add_transition(_step(stored, now, reason))
@@ -78,9 +91,10 @@ class Escalator:
     ) -> list[Notification]:
         issued = tx.cap_of(alert.alert_id or 0)
         payload = _payload(alert, due, issued[-1].body if issued else None, now)
+        again = f"@{alert.level.word}" if alert.acknowledged_at is not None else ""
         return [
             Notification(
-                f"{alert.identifier}:escalation:{due.to}:{receiver.code}",
+                f"{alert.identifier}:escalation:{due.to}{again}:{receiver.code}",
                 receiver.code,
                 MessageType.UPDATE,
                 payload,
@@ -91,6 +105,12 @@ class Escalator:
             for receiver in receivers
             if receiver.enabled and due.to in (receiver.settings.get("escalations") or ())
         ]
+
+
+def _since(alert: AlertRecord) -> datetime:
+    """Return since when an answer is waited for."""
+    again: str | None = alert.memory.get("unanswered_since")
+    return alert.opened_at if again is None else datetime.fromisoformat(again)
 
 
 def _step(alert: AlertRecord, now: datetime, reason: str) -> Transition:
@@ -110,7 +130,7 @@ def _step(alert: AlertRecord, now: datetime, reason: str) -> Transition:
 
 def _payload(alert: AlertRecord, due: EscalationStep, cap: str | None, now: datetime) -> dict[str, Any]:
     level, scope = alert.level, alert.scope
-    since = alert.opened_at.isoformat()
+    since = _since(alert).isoformat()
     return {
         "version": 1,
         "kind": "escalation",

@@ -277,6 +277,7 @@ class Recorder:
         )
         if alert.alert_id is not None and _same(alert, after) and not turn.kind:
             return alert
+        after = _realarmed(after, turn.now)
         due = message_due(target, memory, instrument=about.instrument)
         _count(report, alert, after)
         return self._write(tx, about, alert if alert.alert_id is not None else None, after, due, audience, turn, report)
@@ -308,6 +309,15 @@ class Recorder:
                 stored = tx.update_alert(replace(stored, memory=memory))
         report.alerts.append(stored.identifier)
         return stored
+
+
+def _realarmed(alert: AlertRecord, now: datetime) -> AlertRecord:
+    """An acknowledgement covers what was seen: it stays, but what gets worse than that waits for another and is told on again."""
+    seen = alert.memory.get("acknowledged_level")
+    if seen is None or alert.state is not AlertState.FIRING or alert.level <= Level(seen):
+        return alert
+    memory = {name: value for name, value in alert.memory.items() if name not in {"acknowledged_level", "escalated_to"}}
+    return replace(alert, memory={**memory, "unanswered_since": now.isoformat()})
 
 
 def _same(before: AlertRecord, after: AlertRecord) -> bool:

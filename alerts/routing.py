@@ -119,6 +119,29 @@ def _level(word: Any, where: str) -> Level:
         raise InputError(f"{word!r} is no level.", where=where, remedy="use blue, yellow, orange or red") from None
 
 
+def open_time(duty: Duty, level: Level, start: datetime, end: datetime, zone: tzinfo) -> timedelta:
+    """Return how much of the time from `start` to `end` lies in the hours of duty; all of it for a level that goes at any hour.
+
+    Examples
+    --------
+    >>> day = Duty((Window(frozenset(range(5)), 9 * 60, 17 * 60),))
+    >>> friday = datetime(2026, 1, 2, 16, tzinfo=UTC)
+    >>> open_time(day, Level.BLUE, friday, friday + timedelta(days=3), UTC)
+    datetime.timedelta(seconds=28800)
+    """
+    if end <= start or not duty.windows or (duty.always_from is not None and level >= duty.always_from):
+        return end - start
+    first = start.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
+    total, reached = timedelta(), start
+    for day in (first + timedelta(days=n) for n in range((end - start).days + 4)):
+        windows = sorted((item.since, item.until) for item in duty.windows if day.weekday() in item.days)
+        for since, until in windows:
+            begins, ends = max(day + timedelta(minutes=since), reached), min(day + timedelta(minutes=until), end)
+            if begins < ends:
+                total, reached = total + (ends - begins), ends
+    return total
+
+
 def level_of_message(notification: Notification) -> Level:
     """Return the worst level that a message speaks of; NONE for one that speaks of no alert."""
     alert = notification.payload.get("alert")

@@ -1,6 +1,7 @@
 """Tells on what is overdue, by the steps that this node is configured with: cases past their date, alerts that nobody acknowledged.
 
-Configuration of the node (`escalation: {cases: [{to: county, after_h: 0}, ...], acknowledgement: [...]}`); without it nothing is told on.
+Configuration of the node (`escalation: {cases: [{to: county, after_h: 0}, ...], acknowledgement: [...], working: {windows: [...]}}`);
+without it nothing is told on.
 This file finishes with `escalate_cases`.
 """
 
@@ -8,10 +9,12 @@ from __future__ import annotations
 
 import logging
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from alerts.case_desk import escalation_notifications
 from alerts.cases import EscalationStep, read_escalation
 from alerts.escalation import Escalator
+from alerts.routing import read_duty
 from domain.alerting import AlertRecord
 from domain.case import Case
 from service.bootstrap import Container
@@ -29,7 +32,11 @@ def escalate(container: Container) -> None:
 
 def escalate_alerts(container: Container) -> list[AlertRecord]:
     """Tell the next body of each unanswered alert and return those that were told on."""
-    told = Escalator(container.alerts, _steps(container, "acknowledgement")).run(container.clock())
+    node = container.registers.node()
+    zone = ZoneInfo(node.zone if node else "Asia/Shanghai")
+    working = dict(node.attributes.get("escalation") or {}).get("working") if node else None
+    duty = read_duty({"hours": working} if working else {}, "node.escalation.working")
+    told = Escalator(container.alerts, _steps(container, "acknowledgement"), duty, zone).run(container.clock())
     for alert in told:
         LOG.info("alert %s has no answer and is told to %s", alert.identifier, alert.memory.get("escalated_to"))
     return told

@@ -103,11 +103,14 @@ def _check_escalation(entry: Entry, escalation: Mapping[str, Any]) -> None:
     for name, steps in escalation.items():
         if name == "source":
             continue
-        if name not in ESCALATIONS:
-            entry.problem("escalation", f"{name!r} is not escalated.", "known: " + ", ".join((*ESCALATIONS, "source")))
+        if name not in (*ESCALATIONS, "working"):
+            entry.problem("escalation", f"{name!r} is not escalated.", "known: " + ", ".join((*ESCALATIONS, "working", "source")))
             continue
         try:
-            read_escalation(steps if isinstance(steps, list) else [{}], f"escalation.{name}")
+            if name == "working":
+                read_duty({"hours": steps}, "escalation.working")
+            else:
+                read_escalation(steps if isinstance(steps, list) else [{}], f"escalation.{name}")
         except InputError as error:
             entry.problem("escalation", f"{name}: {error.what}", error.remedy or "")
 

@@ -138,6 +138,7 @@ def alert_json(container: Any, caller: Caller, stored: AlertRecord, rule: Rule |
         "acknowledged_by": alert.acknowledged_by,
         "acknowledged_at": stamp(alert.acknowledged_at),
         "acknowledged_note": alert.acknowledged_note,
+        "unanswered_since": alert.memory.get("unanswered_since"),
         "status": alert.status.value,
         "shelved": alert.memory.get("shelved"),
         "held": alert.memory.get("held"),

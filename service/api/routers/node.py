@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from domain.alert import Level
+from domain.alerting import AlertRecord
 from service.api.callers import MayRead
 from service.api.listings import every_datastream, every_station, firing_alerts, statuses_of
 from service.api.lookup import container_of, node_code, visible_station
@@ -92,6 +93,11 @@ def summary(request: Request, caller: MayRead) -> dict[str, Any]:
         "stations": len(stations),
         "datastreams": len(datastreams),
         "silent": silent,
-        "alerts": {**colours, "unacknowledged": sum(alert.acknowledged_by is None for alert in firing)},
+        "alerts": {**colours, "unacknowledged": sum(_waits_for_answer(alert) for alert in firing)},
         "quarantine": waiting,
     }
+
+
+def _waits_for_answer(alert: AlertRecord) -> bool:
+    """Has nobody taken notice of it as bad as it is?"""
+    return alert.acknowledged_by is None or "unanswered_since" in alert.memory

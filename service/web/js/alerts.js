@@ -3,6 +3,7 @@ import { code, get, post } from "./api.js";
 import { handling } from "./alert_handling.js";
 import { byId, fill, h } from "./dom.js";
 import { evidencePictures } from "./alert_evidence.js";
+import { holdFact, shelvingButton } from "./alert_shelving.js";
 import { language, nameOf, pick, t, word } from "./i18n.js";
 import { ago, bracketed, dateTime, number, offsetText, quantity, span, unitText } from "./format.js";
 import { ask } from "./login.js";
@@ -74,6 +75,9 @@ function row(alert, handlers) {
   return item;
 }
 
+/** Has somebody taken notice of it as bad as it is now? */
+const isAnswered = (alert) => Boolean(alert.acknowledged_at) && !alert.unanswered_since;
+
 const stationName = (alert) => nameOf({ name_zh: alert.station_name_zh, name_en: alert.station_name_en, code: alert.station });
 
 function measured(alert) {
@@ -87,7 +91,8 @@ function marks(alert) {
   if (alert.state !== "firing") result.push(h("span", { class: "mark" }, word("state", alert.state)));
   if (alert.confirmation === "awaited") result.push(h("span", { class: "mark mark-due" }, t("awaits_confirmation")));
   if (alert.confirmation === "confirmed" || alert.confirmation === "rejected") result.push(h("span", { class: "mark" }, word("confirmation", alert.confirmation)));
-  result.push(alert.acknowledged_at
+  if (alert.shelved) result.push(h("span", { class: "mark" }, t("shelved")));
+  result.push(isAnswered(alert)
     ? h("span", { class: "mark mark-done" }, `✓ ${t("acknowledged")}`)
     : h("span", { class: "mark mark-due" }, t("unacknowledged")));
   return result;
@@ -159,6 +164,8 @@ function facts(alert, worded) {
   if (worded && excess) rows.push([t("fact.excess"), excess]);
   for (const [label, value] of standingFacts(alert.standing)) rows.push([label, value]);
   if (worded) rows.push([t("fact.lasting"), span(((alert.ended ? Date.parse(alert.ended) : now()) - Date.parse(alert.onset)) / 1000)]);
+  const hold = holdFact(alert);
+  if (hold) rows.push(hold);
   if (alert.acknowledged_at) rows.push([t("fact.acknowledged"), `${alert.acknowledged_by} · ${dateTime(alert.acknowledged_at)}${alert.acknowledged_note ? ` · ${alert.acknowledged_note}` : ""}`]);
   if (alert.confirmed_at) rows.push([word("confirmation", alert.confirmation), `${alert.confirmed_by} · ${dateTime(alert.confirmed_at)}`]);
   return rows;
@@ -212,12 +219,13 @@ function certainty(alert) {
 function actions(alert, { onStation, onChanged }) {
   const buttons = [];
   const press = (label, kind, run) => h("button", { type: "button", class: kind, on: { click: run } }, label);
-  if (!alert.acknowledged_at) buttons.push(press(t("acknowledge"), "primary act-acknowledge", () => acknowledge(alert, onChanged)));
+  if (!isAnswered(alert)) buttons.push(press(t("acknowledge"), "primary act-acknowledge", () => acknowledge(alert, onChanged)));
   const undecided = alert.confirmation === "awaited" || (alert.confirmation === "not_needed" && alert.state === "firing");
   if (undecided) {
     buttons.push(press(t(confirmWord(alert)), "act-confirm", () => decide(alert, "confirmed", onChanged)));
     buttons.push(press(t("reject"), "act-reject", () => decide(alert, "rejected", onChanged)));
   }
+  buttons.push(shelvingButton(alert, personal, onChanged));
   if (alert.station) buttons.push(press(t("show_station"), "act-station", () => onStation(alert.station, alert.datastream)));
   return h("div", { class: "alert-actions" }, buttons);
 }

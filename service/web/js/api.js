@@ -71,6 +71,9 @@ export const put = (path, body) => request("PUT", address(path), body);
 /** PATCH with a JSON body. */
 export const patch = (path, body) => request("PATCH", address(path), body);
 
+/** DELETE, with a JSON body of what a person says about it. */
+export const remove = (path, body) => request("DELETE", address(path), body);
+
 /** POST a file as it is; JSON is sent as plain bytes too, for the server would read it as a message otherwise. */
 export async function upload(path, params, file) {
   const kind = !file.type || file.type.includes("json") ? "application/octet-stream" : file.type;

@@ -5,6 +5,7 @@ import { language, nameOf, preferredLanguage, t, useLanguage, word } from "./i18
 import { bracketed, dateTime, offsetText, useZone } from "./format.js";
 import { drawAlerts, drawSummary, forgetDetails, handlersForPerson } from "./alerts.js";
 import { drawNoChart, openChart, redrawChart, refreshChart, startChart } from "./chart.js";
+import { drawForeign, foreignForPerson, loadForeign } from "./foreign.js";
 import { follow } from "./live.js";
 import { login } from "./login.js";
 import { drawMapWords, drawStations, showStation, startMap } from "./map.js";
@@ -35,6 +36,7 @@ async function boot() {
   addEventListener("hashchange", openFromAddress);
   handlersForPerson.identify = identify;
   rulesForPerson.identify = identify;
+  foreignForPerson.identify = identify;
   byId("rules").addEventListener("toggle", () => { if (byId("rules").open) openRules(); });
   startChart();
   fill(byId("alerts-list"), loading());
@@ -94,7 +96,7 @@ async function refreshAll() {
   if (regions) state.regions = new Map(regions.items.map((one) => [one.code, one]));
   if (properties) state.properties = new Map(properties.items.map((one) => [one.code, one]));
   if (rules) state.rules = new Map(rules.items.map((one) => [one.code, one]));
-  await Promise.all([refreshSummary(), refreshAlerts(), refreshSilent()]);
+  await Promise.all([refreshSummary(), refreshAlerts(), refreshSilent(), loadForeign()]);
   drawAlerts({ ...alertHandlers, error: trouble.alerts }); // whether "no alert" is an all-clear depends on who is silent
   drawStationsEverywhere();
   drawClock();
@@ -164,7 +166,7 @@ function atMost(pause, work) {
   };
 }
 
-const liveAlerts = atMost(1000, () => Promise.all([refreshAlerts(), refreshSummary(), refreshStations()]));
+const liveAlerts = atMost(1000, () => Promise.all([refreshAlerts(), refreshSummary(), refreshStations(), loadForeign()]));
 const liveObservations = atMost(8000, () => Promise.all([refreshStations(), refreshSummary(), refreshSilent()]));
 const liveStation = atMost(5000, async () => {
   if (!state.selected) return;
@@ -337,6 +339,7 @@ async function switchLanguage() {
   drawSummary({ onFilter: filterBy, onJump: jump });
   drawAlerts({ ...alertHandlers, error: trouble.alerts });
   drawSilent({ error: trouble.silent, onRetry: refreshSilent, onStation: alertHandlers.onStation });
+  drawForeign();
   drawMapWords();
   drawStationsEverywhere();
   if (!state.selected) drawNoStation();

@@ -81,6 +81,16 @@ BLIND = [
     {"station": "JX-GT-02", "station_name_zh": "二号地热井", "station_name_en": "Geothermal 2", "blind_h": 26.0, "standing": "unknown",
      "blind_now": ["JX-GT-02:wellhead_temperature"], "no_interval": [], "datastreams": []}
 ]  # fmt: skip
+FOREIGN = {
+    "id": 7, "partner": "320509", "partner_name": {"zh": "苏州市吴江区", "en": "Wujiang"}, "sender": "wujiang.example.cn",
+    "identifier": "32050900000000_20260301080000_0", "state": "active", "status": "Actual", "level": 3, "level_word": "orange", "peak_level": 3,
+    "headline": {"zh": "盛泽漏斗橙色预警", "en": "Orange alert: Shengze funnel"}, "explanation": {"zh": "年速率 22 mm/a", "en": "22 mm/a"},
+    "instruction": {"zh": "核查开采", "en": "inspect pumping"}, "event": {"zh": "地面沉降", "en": "subsidence"},
+    "area": [{"description": "盛泽镇", "polygons": [], "circles": ["30.9,120.66 2"], "geocodes": {}}], "sent": "2026-03-01T00:00:00Z",
+    "received_at": "2026-03-01T00:00:02Z", "onset": "2026-02-28T16:00:00Z", "expires": "2026-05-30T00:00:00Z", "incomplete": False,
+    "acknowledged": False, "acknowledged_by": None, "acknowledged_at": None, "acknowledgements": [],
+    "messages": [{"identifier": "32050900000000_20260301080000_0", "message_type": "Alert", "sent": "2026-03-01T00:00:00Z"}],
+}  # fmt: skip
 TRIAL = {
     "ok": True, "rule": "subsidence_rate", "alerts": 7, "scopes": 12, "by_level": {"yellow": 7}, "note": "",
     "summary": {"zh": "12 个数据流中 3 处共触发 7 次", "en": "would have fired 7 times at 3 of 12 datastreams"},
@@ -120,6 +130,7 @@ class FakeApi:
         self.network = Network()
         self.handling = FakeHandling(ProblemError)
         self.devices = FakeDevices(ProblemError)
+        self.foreign = dict(FOREIGN)
         self.failures: dict[str, int] = {}
         self.closed = False
         self.streaming = True
@@ -177,6 +188,8 @@ class FakeApi:
         if ours is not None:
             self.posted += [(path, body)] if method == "POST" else []
             return ours
+        if method == "DELETE" and parts[-1] == "shelving":
+            return self._decide(int(parts[1]), who, "acknowledge", shelved=None)
         if method == "POST":
             self.posted.append((path, body))
             return self._post(parts, body, who)
@@ -202,6 +215,10 @@ class FakeApi:
                 return whole[noun]()
             case [noun] if noun in lists:
                 return self._page(lists[noun](), query, f"/api/v1/{noun}")
+            case ["foreign-alerts"]:
+                return {"items": [self.foreign] if query["state"] == "active" else [], "next": None}
+            case ["foreign-alerts", "7"]:
+                return self.foreign
             case ["cannot-tell"]:
                 return {"items": UNKNOWN, "next": None, "total": len(UNKNOWN)}
             case ["blind-hours"]:
@@ -297,6 +314,15 @@ class FakeApi:
             case ["findings", number, "decision"]:
                 self._permit(who, "write_events")
                 return network_event(int(number), body)
+            case ["foreign-alerts", "7", "acknowledgement"]:
+                self._permit(who, "acknowledge")
+                said = {"identifier": "x", "by": who, "note": body["note"], "at": stamp(NOW), "acknowledged": []}
+                self.foreign.update(acknowledged=True, acknowledged_by=who, acknowledged_at=stamp(NOW), acknowledgements=[said])
+                return self.foreign
+            case ["alerts", number, "shelving"]:
+                return self._decide(
+                    int(number), who, "acknowledge", shelved={"by": who, "until": body["until"], "reason": body["reason"]}
+                )
             case ["alerts", number, "acknowledgement"]:
                 return self._decide(
                     int(number),
@@ -346,6 +372,9 @@ class FakeApi:
 
             def do_PUT(self) -> None:
                 self._run("PUT")
+
+            def do_DELETE(self) -> None:
+                self._run("DELETE")
 
             def _run(self, method: str) -> None:
                 split = urlsplit(self.path)

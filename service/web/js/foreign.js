@@ -1,0 +1,100 @@
+// Alerts of partners: theirs, shown with their sender, acknowledged by name and never sent on.
+import { code, get, list, post } from "./api.js";
+import { byId, fill, h } from "./dom.js";
+import { pick, t, word } from "./i18n.js";
+import { dateTime } from "./format.js";
+import { ask } from "./login.js";
+import { failure, loading, nothing } from "./messages.js";
+import { may } from "./state.js";
+import { symbol } from "./symbols.js";
+
+/** Set by the page: logs a person in who may do something. */
+export const foreignForPerson = { identify: async () => null };
+const STATES = ["active", "ended", "cancelled"];
+let items = null;
+let chosen = "active";
+let trouble = null;
+
+/** Read the list; those who may not see it are not shown the panel. */
+export async function loadForeign() {
+  byId("foreign").hidden = !may("read_cases");
+  if (!may("read_cases")) return;
+  try {
+    items = (await list("/foreign-alerts", { state: chosen, limit: 200 }, { most: 200 })).items;
+    trouble = null;
+  } catch (problem) {
+    trouble = problem;
+  }
+  drawForeign();
+}
+
+/** Draw what was read. */
+export function drawForeign() {
+  if (byId("foreign").hidden) return;
+  const choice = byId("foreign-state");
+  fill(choice, STATES.map((one) => h("option", { value: one, selected: one === chosen }, t(`foreign.${one}`))));
+  choice.onchange = () => {
+    chosen = choice.value;
+    fill(byId("foreign-list"), loading());
+    loadForeign();
+  };
+  byId("foreign").dataset.count = String(items?.length ?? "");
+  fill(byId("foreign-list"), trouble ? failure(trouble, loadForeign) : items?.length ? items.map(entry) : nothing(t("foreign.none")));
+}
+
+function entry(alert) {
+  const detail = h("div", { class: "alert-detail", hidden: true });
+  const head = h("button", { type: "button", class: "alert-head", "aria-expanded": "false", on: { click: () => unfold(alert, head, detail) } },
+    alert.level ? symbol(alert.level_word, 26) : h("span", { class: "mark" }, "?"),
+    h("span", { class: "alert-main" },
+      h("span", { class: "alert-title" }, pick(alert.headline)),
+      h("span", { class: "alert-sub" }, h("span", {}, `${pick(alert.partner_name)} · ${alert.sender}`), h("span", { class: "num" }, dateTime(alert.sent)),
+        alert.area[0] ? h("span", {}, alert.area[0].description) : null)),
+    h("span", { class: "alert-marks" },
+      alert.status === "Actual" ? null : h("span", { class: "mark mark-exercise" }, word("status", alert.status)),
+      alert.state === "active" ? null : h("span", { class: "mark" }, t(`foreign.${alert.state}`)),
+      alert.incomplete ? h("span", { class: "mark" }, t("foreign.incomplete")) : null,
+      h("span", { class: `mark ${alert.acknowledged ? "mark-done" : "mark-due"}` }, alert.acknowledged ? `✓ ${t("acknowledged")}` : t("unacknowledged"))));
+  return h("article", { class: `alert alert-${alert.level_word}`, dataset: { foreign: alert.id, acknowledged: String(alert.acknowledged) } }, head, detail);
+}
+
+async function unfold(alert, head, detail) {
+  detail.hidden = !detail.hidden;
+  head.setAttribute("aria-expanded", String(!detail.hidden));
+  if (detail.hidden) return;
+  fill(detail, loading());
+  try {
+    fill(detail, facts(await get(`/foreign-alerts/${code(alert.id)}`)));
+  } catch (problem) {
+    fill(detail, failure(problem, () => unfold(alert, head, detail)));
+  }
+}
+
+function facts(full) {
+  const rows = [
+    ["foreign.sender", `${pick(full.partner_name)} · ${full.sender}`], ["foreign.identifier", full.identifier],
+    ["foreign.says", pick(full.explanation)], ["foreign.proposed", pick(full.instruction)],
+    ["foreign.onset", full.onset ? dateTime(full.onset) : null], ["foreign.expires", full.expires ? dateTime(full.expires) : null],
+    ["fact.acknowledged", full.acknowledged_by ? `${full.acknowledged_by} · ${dateTime(full.acknowledged_at)}` : null],
+  ].filter(([, value]) => value && value !== full.identifier.concat(" "));
+  return [
+    h("dl", { class: "facts-grid" }, rows.map(([key, value]) => [h("dt", {}, t(key)), h("dd", {}, value)])),
+    full.acknowledged ? null : h("div", { class: "alert-actions" },
+      h("button", { type: "button", class: "primary act-foreign", on: { click: () => acknowledge(full) } }, t("acknowledge"))),
+    h("details", { class: "history" }, h("summary", {}, t("foreign.messages", { n: full.messages.length })),
+      h("ol", {}, full.messages.map((one) => h("li", {}, h("span", { class: "num" }, dateTime(one.sent)), ` ${one.message_type} · ${one.identifier}`)),
+        full.acknowledgements.map((one) => h("li", {}, h("span", { class: "num" }, dateTime(one.at)), ` Ack · ${one.by}${one.note ? ` · ${one.note}` : ""}`)))),
+  ];
+}
+
+async function acknowledge(full) {
+  const who = await foreignForPerson.identify("acknowledge");
+  if (!who) return;
+  const stored = await ask({
+    title: t("acknowledge"), action: t("acknowledge"),
+    body: [h("p", { class: "hint" }, pick(full.headline)), h("p", {}, t("acts_as", { name: who })), h("p", {}, t("foreign.ack_effect"))],
+    fields: [{ name: "note", label: t("note"), rows: 3 }],
+    submit: ({ note }) => post(`/foreign-alerts/${code(full.id)}/acknowledgement`, { note: note.trim() }),
+  });
+  if (stored) await loadForeign();
+}
