@@ -10,6 +10,7 @@ from typing import Any
 
 from alerts.cap import Area, Info, Message, Pair, reference, to_xml
 from alerts.explanation import BEIJING, Description, describe
+from alerts.gb35965 import gb_message
 from alerts.rules import definition_of
 from domain.alert import AlertState, Confirmation, Level, MessageStatus, MessageType
 from domain.alerting import AlertRecord, CapMessage, Rule
@@ -37,6 +38,8 @@ class Issuer:
         14 characters of GB/T 35965.1: region (6), body (3), unit (3), extension (2).
     sender
         CAP sender: no spaces or commas.
+    event_code
+        What the node's alerts are by GB/T 35561; None = not configured.
     """
 
     node: str
@@ -46,6 +49,7 @@ class Issuer:
     name_en: str
     zone: tzinfo = BEIJING
     simulated: bool = False
+    event_code: str | None = None
 
     def __post_init__(self) -> None:
         if not _AUTHORITY.match(self.authority):
@@ -233,4 +237,5 @@ def payload_of(issuer: Issuer, subject: Subject, message: CapMessage) -> dict[st
         "headline": {"zh": words.headline_zh, "en": words.headline_en},
         "explanation": {"zh": words.text_zh, "en": words.text_en},
         "cap": message.body,
+        "gb35965": gb_message(message.body, event_code=issuer.event_code),
     }

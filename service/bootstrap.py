@@ -277,6 +277,7 @@ class Container:
             name_en=node.name_en,
             zone=ZoneInfo(node.zone),
             simulated=node.simulated,
+            event_code=str(cap["event_code"]) if cap.get("event_code") else None,
         )
 
     @cached_property

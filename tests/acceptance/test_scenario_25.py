@@ -119,6 +119,8 @@ def test_an_issue_goes_its_whole_way(client: TestClient, tokens: dict[str, dict[
     step(client, tokens["lin"], code, step="handle", measure="封填深井 2 口")
     document = client.post(f"{V1}/{code}/attachments?filename=封井照片.jpg", content=b"\xff\xd8 photo", headers=tokens["lin"])
     assert document.status_code == 201, document.text
+    program = client.post(f"{V1}/{code}/attachments?filename=封井照片.jpg", content=b"MZ program", headers=tokens["lin"])
+    assert program.status_code == 400 and "no jpg" in program.json()["detail"] and program.json()["remedy"]
     kept = document.json()["attachments"][0]
     back = client.get(f"{V1}/{code}/attachments/{kept['sha256']}", headers=tokens["xu"])
     assert back.content == b"\xff\xd8 photo" and back.headers["content-disposition"].startswith("attachment")

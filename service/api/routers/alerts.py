@@ -12,9 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
 from alerts.explanation import describe
+from alerts.gb35965 import gb_message
 from alerts.store import AlertFilter
 from domain.alert import AlertState, MessageStatus, level_of
-from domain.alerting import AlertRecord, Rule
+from domain.alerting import AlertRecord, CapMessage, Rule
 from domain.errors import NotFoundError, PermissionDeniedError
 from domain.model import Datastream, Station
 from service.api.callers import Caller, MayAcknowledge, MayConfirm, MayRead
@@ -240,7 +241,23 @@ def show_cap(
     message: Annotated[str | None, Query(description="Identifier of one message; the newest when not given.")] = None,
 ) -> Response:
     """Give the CAP 1.2 XML of an alert as it was issued."""
+    return Response(_issued(container_of(request), caller, key, message).body, media_type="application/cap+xml")
+
+
+@router.get("/alerts/{key}/gb35965", summary="An alert in the terms of GB/T 35965.1", response_class=JSONResponse)
+def show_gb(
+    request: Request,
+    caller: MayRead,
+    key: str,
+    message: Annotated[str | None, Query(description="Identifier of one message; the newest when not given.")] = None,
+) -> JSONResponse:
+    """Give what the CAP message says, with colours and Beijing time."""
     container = container_of(request)
+    return JSONResponse(dict(gb_message(_issued(container, caller, key, message).body, event_code=container.issuer.event_code)))
+
+
+def _issued(container: Any, caller: Caller, key: str, message: str | None) -> CapMessage:
+    """Return one issued message of an alert, or the newest, as far as the caller may see it."""
     alert = find_visible(container, caller, key)
     if _as_seen(container, caller, alert, _station_of(container, alert), _datastream_of(container, alert)) is not alert:
         raise PermissionDeniedError(
@@ -251,7 +268,8 @@ def show_cap(
         raise NotFoundError(
             "no CAP message was issued for this alert.", where="id", remedy="one is issued when the alert fires and is confirmed"
         )
-    return Response(messages[-1].body, media_type="application/cap+xml")
+    newest: CapMessage = messages[-1]
+    return newest
 
 
 @router.get("/alerts/{key}", summary="An alert with evidence, explanation and transitions", response_class=JSONResponse)

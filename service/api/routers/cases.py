@@ -24,6 +24,7 @@ from service.api.lookup import container_of
 from service.api.parameters import DEFAULT, After, Limit, decode_cursor, encode_cursor, listing, next_url, parse_time
 from service.api.permissions import Permission
 from service.api.times import plain, stamp
+from service.documents import check_document
 from service.reports.case_ledger import case_ledger_xlsx
 from storage.cases import CaseQuery
 
@@ -212,6 +213,7 @@ def attach(
         raise InputError("the document is empty.", where="body", remedy="send its bytes as the body")
     if any(sign in filename for sign in "/\\\x00"):
         raise InputError("the name holds a path.", where="filename", remedy="give the name of the file alone")
+    check_document(filename, body)
     _find(container, code)
     digest = hashlib.sha256(body).hexdigest()
     detail = {
