@@ -113,14 +113,18 @@ def group_inputs_as_json(members: Sequence[Member], about: str, now: datetime) -
     return {
         "now": plain(now),
         "about": about,
-        "members": [
-            {name: plain(getattr(member, name)) for name in PLACE} | {"events": _events_as_json(member.events)}
-            for member in members
-        ],
+        "members": [_member_as_json(member) for member in members],
     }
+
+
+def _member_as_json(member: Member) -> dict[str, Any]:
+    """What is known of a member; a network has a thousand of them, so what is not known is left out."""
+    place = {name: plain(value) for name in PLACE if (value := getattr(member, name)) is not None}
+    return place | ({"events": _events_as_json(member.events)} if member.events else {})
 
 
 def member_from_json(stored: Mapping[str, Any], samples: Samples) -> Member:
     """One member of a group as it was recorded, with the observations that it had then."""
-    events = tuple(event_from_json(stored["station"], event) for event in stored["events"])
-    return Member(samples=samples, events=events, **{name: stored[name] for name in PLACE})
+    events = tuple(event_from_json(stored["station"], event) for event in stored.get("events", ()))
+    place: dict[str, Any] = {name: stored.get(name) for name in PLACE}
+    return Member(samples=samples, events=events, **place)

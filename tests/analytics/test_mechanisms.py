@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from analytics.groups import GROUP_METHODS, Duties, Member, Owner, group_digest
 from analytics.groups.layers import owner_of
 from analytics.kriging import Variogram, fit_variogram, krige, local_metres
 from analytics.network import campaigns, common_steps, epoch_matrix, tie_by_neighbours, tie_by_overlap
+from analytics.recorded import group_inputs_as_json, member_from_json
 from analytics.sampling import Samples
 from analytics.skeletal_storage import find_lag, inelastic_spells, pair_up, storage_at_best_lag
 from analytics.spatial import angular_distortions, border_pairs, class_areas, distance_to_line
+from domain.model import EventEffect, EventKind, StationEvent
 from tests.analytics.simulation import coloured_noise, days
 
 NOW = datetime(2040, 1, 1, tzinfo=UTC)
@@ -279,3 +282,16 @@ def test_the_first_duty_that_fits_decides() -> None:
 
 def test_values_in_a_gap_are_unknown() -> None:
     assert np.isnan(values_at(days(0), np.zeros(0), days(2), 5.0)).all()
+
+
+def test_a_member_comes_back_from_its_record_as_it_was() -> None:
+    samples = Samples(np.array(["2024-01-01"], dtype="datetime64[us]"), np.array([1.0]))
+    event = StationEvent(
+        "EX", EventKind.RESET, datetime(2024, 1, 1, tzinfo=UTC), effect=EventEffect.OFFSET, size=0.3, note="new rod"
+    )
+    full = Member(
+        "EX:compaction:F1", "EX", "compaction", "mm", samples, (event,), 0.0, 60.0, 120.7, 30.8, "extensometer_group", "330411"
+    )
+    for member in (full, Member("EX:head", "EX", "head", "m", samples)):
+        stored = json.loads(json.dumps(group_inputs_as_json([member], "", datetime(2024, 2, 1, tzinfo=UTC))))["members"][0]
+        assert member_from_json(stored, samples) == member
