@@ -6,8 +6,6 @@ Long subsidence: no data at hand, so the generator `subsidence_under_production`
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -20,21 +18,13 @@ from analytics.forecast_models import combined, logistic, persistence, trend
 from analytics.level_forecast import blocks
 from analytics.long_scenario import long_scenario
 from analytics.sampling import Floats, decimal_years
+from benchmarks.bench_mechanisms import shared
+from benchmarks.side_by_side import tell
 
 FEET_TO_CM = 30.48
 WINDOWS_MONTHS = (108, 72, 36)
 AHEAD = np.arange(1, 37) / 12.0
 Forecaster = Callable[[Floats, Floats], Floats]
-
-
-def tell(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
-
-
-def shared() -> Path | None:
-    base = Path(os.environ.get("GROUNDWATCH_SHARED") or Path(__file__).resolve().parents[2] / "shared")
-    return next((folder for folder in (base / "data", base) if (folder / "PROVENANCE.md").exists()), None)
 
 
 def extensometers(folder: Path) -> dict[str, tuple[Floats, Floats]]:

@@ -12,13 +12,13 @@ import pytest
 from analytics import METHODS, Samples
 from analytics.backtest import back_test, bootstrap_difference, choose, half_widths, known_by, try_models
 from analytics.forecast_models import careful_drift, combined, exponential, hyperbolic, is_settling, logistic, persistence
-from analytics.level_forecast import ForecastParameters, blocks
+from analytics.level_forecast import ForecastParameters
 from analytics.method import aware
 from analytics.sampling import Floats
+from benchmarks.bench_forecasts import extensometers
 from tests.analytics.simulation import gnss_like
 
 FORECAST = METHODS["forecast"]
-FEET_TO_CM = 30.48
 
 
 def _monthly(years: float) -> Floats:
@@ -125,21 +125,9 @@ def test_shift_and_scale_move_the_forecast_and_nothing_else() -> None:
     assert moved["model"] == plain["model"]
 
 
-def _extensometers(folder: Path) -> list[tuple[Floats, Floats]]:
-    found = []
-    for path in sorted(folder.glob("TABLE*_*.txt")):
-        if "Sites" in path.name:
-            continue
-        rows = [line.split("\t") for line in path.read_text().splitlines()[1:] if line.strip()]
-        dates = [datetime.strptime(row[0], "%m/%d/%Y").replace(tzinfo=UTC) for row in rows]
-        years = np.array([d.year + (d.timetuple().tm_yday - 1) / 365.25 for d in dates])
-        found.append(blocks(years, FEET_TO_CM * np.array([float(row[1]) for row in rows]), 1.0 / 12.0))
-    return found
-
-
 def test_compaction_36_months_ahead_is_below_persistence_with_intervals_that_cover(shared_data: Path) -> None:
     own, last, inside = [], [], []
-    for years, values in _extensometers(shared_data / "extensometer/usgs_houston"):
+    for years, values in extensometers(shared_data / "extensometer/usgs_houston").values():
         tested = back_test(try_models(years, values, np.array([1.0, 2.0, 3.0])))
         known = np.isfinite(tested.errors[:, 2])
         own.append(tested.errors[known, 2])
@@ -157,7 +145,7 @@ def test_the_last_three_windows_of_36_months_are_below_persistence(shared_data: 
     """Three origins an extensometer, 36 months apart, the error over all months of the window."""
     ahead = np.arange(1, 37) / 12.0
     own, last = [], []
-    for years, values in _extensometers(shared_data / "extensometer/usgs_houston"):
+    for years, values in extensometers(shared_data / "extensometer/usgs_houston").values():
         for months in (108, 72, 36):
             row = int(np.searchsorted(years, years[-1] - months / 12.0 + 0.01)) - 1
             truth = np.interp(years[row] + ahead, years, values)
