@@ -2,8 +2,9 @@
 
 Several statistics of the past and the present are watched: the departure from what the last samples led one to expect (the level, the
 last sample, the last step, or the season before, whichever served better lately), the distance from the level of the last week and from
-the same hours of the last days over one and several samples, the step, and the roughness. Each is held against its own past extremes
-(`departures`), so that what a series does often is no anomaly. Nothing here looks at a later sample to raise an alarm.
+the same hours of the last days over one and several samples, the step, the roughness, what a forecast leaves, and new records. Each is
+held against its own past extremes, several together as well (`departures`), so that what a series does often is no anomaly. Nothing here
+looks at a later sample to raise an alarm: a series that is cut short has the alarms of the whole one up to there.
 This file holds the causal detector and Hampel's filter for residuals.
 
 References: Hampel (1974), doi:10.1080/01621459.1974.10482962; Pearson et al. (2016),
@@ -20,11 +21,13 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from analytics.departures import Departure, HabitSettings, departures, samples_a_day
+from analytics.departures import FIRST_SEPARATIONS, Departure, departures, samples_a_day
+from analytics.habits import HabitSettings
 from analytics.sampling import Floats, local_interval_s
 
 Flags = NDArray[np.bool_]
 _MAD_TO_SIGMA = 1.4826
+_USUAL_SEPARATIONS = 31
 
 
 @dataclass(frozen=True)
@@ -140,13 +143,13 @@ def _trailing_median(values: Floats, window: int) -> Floats:
 
 def season_lags(ordinate: Floats, is_time: bool) -> tuple[int, ...]:
     """Lags in samples of one and seven civil days, for a sub-daily series in seconds; none otherwise."""
-    if not is_time or ordinate.size < 100:
+    if not is_time or ordinate.size < 2:
         return ()
-    interval = float(np.median(np.diff(ordinate)))
+    interval = float(np.median(np.diff(ordinate[: FIRST_SEPARATIONS + 1])))
     if not 0.0 < interval <= 6 * 3600.0:
         return ()
     day = round(86400.0 / interval)
-    return tuple(lag for lag in (day, 7 * day) if 2 * lag < ordinate.size)
+    return day, 7 * day
 
 
 def _expectations(values: Floats, settings: AnomalySettings, lags: Sequence[int]) -> Floats:
@@ -155,12 +158,11 @@ def _expectations(values: Floats, settings: AnomalySettings, lags: Sequence[int]
     last = np.concatenate(([np.nan], values[:-1]))
     slope = np.concatenate(([np.nan, np.nan], 2.0 * values[1:-1] - values[:-2]))[: values.size]
     candidates = [values - level, values - last, values - slope]
-    for lag in lags:
-        shifted = np.full(values.size, np.nan)
-        shifted[lag:] = values[:-lag]
-        difference = values - shifted
-        offset = _trailing_median(np.nan_to_num(difference), settings.level_window)
-        candidates.append(difference - offset)
+    for lag in (lag for lag in lags if lag < values.size):
+        difference = np.concatenate((np.zeros(lag), values[lag:] - values[:-lag]))
+        left = difference - _trailing_median(difference, settings.level_window)
+        left[: 2 * lag] = np.nan  # one season is no habit
+        candidates.append(left)
     return np.column_stack(candidates)
 
 
@@ -225,7 +227,9 @@ def find_frozen(values: Floats, settings: AnomalySettings | None = None) -> list
     ]
 
 
-def find_gaps_in(ordinate: Floats, settings: AnomalySettings | None = None, declared: float = 0.0) -> list[Anomaly]:
+def find_gaps_in(
+    ordinate: Floats, settings: AnomalySettings | None = None, declared: float = 0.0, *, causal: bool = False
+) -> list[Anomaly]:
     """Missing patterns: a silence longer than `gap_factor` intervals that are usual around it, and than what is a habit.
 
     The alarm's index is the first sample after the silence. Silences are measured in local intervals (the running
@@ -238,14 +242,18 @@ def find_gaps_in(ordinate: Floats, settings: AnomalySettings | None = None, decl
     settings : AnomalySettings, optional
     declared : float
         Interval that the datastream promises, unit of the ordinate; faster samples do not shorten it. 0 = unknown.
+    causal : bool
+        Take what is usual from the separations before each silence alone, not from those around it.
     """
     chosen = settings or AnomalySettings()
     if ordinate.size < chosen.probation:
         return []
-    usual = np.maximum(local_interval_s(ordinate), declared)
-    if not np.all(usual > 0.0):
-        usual = np.maximum(usual, max(float(np.median(np.diff(ordinate))), 1e-300))
-    silence = np.diff(ordinate) / usual
+    separations = np.diff(ordinate)
+    if causal:
+        usual = np.nan_to_num(_trailing_median(separations, _USUAL_SEPARATIONS), nan=np.inf)
+    else:
+        usual = local_interval_s(ordinate, _USUAL_SEPARATIONS // 2)
+    silence = separations / np.maximum(np.maximum(usual, declared), 1e-300)
     need = np.maximum(chosen.gap_factor, 2.0 * _usual_silence(silence, chosen.gap_factor))
     hits = np.flatnonzero(silence > need)
     hits = hits[hits >= chosen.probation]
@@ -295,7 +303,7 @@ def detect_anomalies(
     >>> [(a.start_index, a.kind) for a in detect_anomalies(np.arange(500.0), x, is_time=False)]
     [(300, 'spike')]
     """
-    found = detect_in_values(ordinate, values, is_time, settings) + find_gaps_in(ordinate, settings)
+    found = detect_in_values(ordinate, values, is_time, settings) + find_gaps_in(ordinate, settings, causal=True)
     return sorted(found, key=lambda anomaly: (anomaly.start_index, anomaly.kind))
 
 
@@ -307,17 +315,30 @@ def detect_in_values(
     n = values.size
     if n <= chosen.probation:
         return []
-    expected = _choose_departure(_expectations(values, chosen, season_lags(ordinate, is_time)), chosen.history)
-    floor = chosen.resolution_factor * _trailing_resolution(values, chosen)
-    left = departures(ordinate, values, is_time, chosen.habits, beside=[("expected", 1, np.abs(expected))], floor=floor)
+    about = values - values[0]
+    expected = _choose_departure(_expectations(about, chosen, season_lags(ordinate, is_time)), chosen.history)
+    floor = chosen.resolution_factor * _trailing_resolution(about, chosen)
     quiet = min(2 * samples_a_day(ordinate, is_time, chosen.habits), chosen.quiet)
+    beside = [("expected", 1, np.abs(expected))]
+    left = departures(ordinate, about, is_time, chosen.habits, beside=beside, floor=floor, quiet=quiet)
     events = _join([item for item in left if item.start >= chosen.probation], quiet)
-    frozen = find_frozen(values, chosen)
-    # Where a frozen run ends the value jumps to where it should have been: that is the run's end, no event of its own.
     named = [_named(values, event, chosen) for event in events]
-    named = [item for item in named if not any(run.start_index <= item.start_index <= run.end_index + 1 for run in frozen)]
-    found = named + frozen
-    return sorted(found, key=lambda anomaly: (anomaly.start_index, anomaly.kind))
+    return sorted(
+        _with_frozen(values, named, find_frozen(values, chosen)), key=lambda anomaly: (anomaly.start_index, anomaly.kind)
+    )
+
+
+def _with_frozen(values: Floats, events: Sequence[Anomaly], frozen: Sequence[Anomaly]) -> list[Anomaly]:
+    """One alarm a frozen run: at the event that its standing still raised already, or at the sample that makes it too long."""
+    found = list(events)
+    for run in frozen:
+        unlike = np.flatnonzero(values[: run.start_index] != values[run.start_index])
+        begin = int(unlike[-1]) + 1 if unlike.size else 0
+        raised = [item for item in found if begin < item.start_index < run.start_index]
+        # Where the run ends the value jumps to where it should have been: that is the run's end, no event of its own.
+        found = [item for item in found if item not in raised and not run.start_index <= item.start_index <= run.end_index + 1]
+        found.append(replace(run, start_index=min([item.start_index for item in raised], default=run.start_index)))
+    return found
 
 
 def _join(left: Sequence[Departure], quiet: int) -> list[list[Departure]]:

@@ -14,7 +14,7 @@ from datetime import datetime
 import numpy as np
 
 from analytics.anomaly import Anomaly, AnomalySettings, detect_in_values, find_frozen, find_gaps_in, hampel
-from analytics.departures import HabitSettings
+from analytics.habits import HabitSettings, Hurdle
 from analytics.method import aware, make_run, numpy_time, until, without_excluded
 from analytics.preparation import Prepared, VelocityParameters, prepare, scaled
 from analytics.sampling import Floats, Samples, Times, from_decimal_years, regimes, typical_interval_d
@@ -22,7 +22,9 @@ from domain.finding import Finding, FindingKind, Outcome
 from domain.model import StationEvent, ValueKind
 
 NAME, VERSION = "anomaly", "3"
-CALM = HabitSettings(reach=10.0, tail=1.8, point_tail=2.0, least_blocks=21, clearance=0.5)
+CALM = HabitSettings(
+    Hurdle(10.0, 1.8), Hurdle(12.0, 2.0), Hurdle(8.0, 0.0, 4.0, 20.0), record_share=0.3, least_blocks=21, clearance=0.5
+)
 """For what is stored and shown to supervisors: calmer than `detect`, which an analyst asks for one file. A hundred datastreams that each
 told one untrue shift a season would teach people to look away."""
 TOLD_WITHIN = np.timedelta64(3, "D")
