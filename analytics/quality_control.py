@@ -29,6 +29,7 @@ REASONS = (
     "uncompensated",
     "tamper",
     "totaliser",
+    "gap",
 )
 """Stable codes of what quality control finds; a verdict holds them as bits in this order."""
 _BIT = {code: 1 << place for place, code in enumerate(REASONS)}
@@ -50,6 +51,8 @@ class Checks:
         How long a value may stand, over at least `flat_samples`; `flat_tolerance` is the range that counts as standing.
     attenuated : (suspect, fail)
         Least standard deviation over `attenuated_h`.
+    gap_h : float or None
+        The first sample after so long without any is suspect: an instrument that was away comes back unsettled.
     zone_offset_h : float or None
         Offset of the local zone that is looked for in delays.
     uncompensated : bool
@@ -67,6 +70,7 @@ class Checks:
     flat_samples: int = 24
     attenuated: Pair = (None, None)
     attenuated_h: float = 24.0
+    gap_h: float | None = None
     zone_offset_h: float | None = 8.0
     uncompensated: bool = False
     totaliser: TotaliserSettings | None = None
@@ -81,6 +85,7 @@ class Checks:
         """How far back and forth a sample reaches into the flags of others."""
         hours = [value for value in self.flat_h if value is not None]
         hours += [self.attenuated_h] if any(value is not None for value in self.attenuated) else []
+        hours += [self.gap_h] if self.gap_h is not None else []
         hours += [24.0 + self.totaliser.frozen_s / 3600.0] if self.totaliser is not None else []
         return 3600.0 * max([6.0, *hours])
 
@@ -177,6 +182,9 @@ def examine(
     if checks.zone_offset_h:
         late = clock.shifted_by_zone(window.seconds, window.received_s, offset_s=3600.0 * checks.zone_offset_h)
         sheet.mark(late, qartod.SUSPECT, "clock")
+    if checks.gap_h is not None and window.seconds.size > 1:
+        after = np.concatenate(([False], np.diff(window.seconds) > 3600.0 * checks.gap_h))
+        sheet.mark(after, qartod.SUSPECT, "gap")
     if checks.uncompensated:
         sheet.mark(np.ones(window.values.size, dtype=np.bool_), qartod.SUSPECT, "uncompensated")
     counter = None

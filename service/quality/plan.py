@@ -22,7 +22,7 @@ from domain.units import compatible, convert
 
 SHIPPED = Path(__file__).resolve().parent.parent / "config" / "quality.yaml"
 _PAIRS = ("spike", "rate_per_h", "flat_h", "attenuated", "suspect_span")
-_KEYS = {*_PAIRS, "months", "flat_tolerance", "attenuated_h", "totaliser", "companions", "flow", "volume", "drift"}
+_KEYS = {*_PAIRS, "months", "flat_tolerance", "attenuated_h", "gap_h", "totaliser", "companions", "flow", "volume", "drift"}
 _DIFFERENCES = {"spike", "rate_per_h", "attenuated"}
 """Figures in the datastream's unit that are differences: they scale, and no zero is shifted."""
 
@@ -100,6 +100,7 @@ def plan_for(datastream: Datastream, observed: ObservedProperty, sensor: Sensor 
         flat_tolerance=reader.number("flat_tolerance", 0.0),
         attenuated=reader.pair("attenuated"),
         attenuated_h=reader.number("attenuated_h", 24.0),
+        gap_h=reader.optional("gap_h"),
         zone_offset_h=figures["zone_offset_h"],
         uncompensated=air is not None,
         totaliser=None if counter is None else reader.totaliser(counter),
@@ -172,6 +173,9 @@ class _Reader:
         if not _is_number(value):
             raise self._wrong(key)
         return float(value)
+
+    def optional(self, key: str) -> float | None:
+        return None if self._said.get(key) is None else self.number(key, 0.0)
 
     def months(self) -> dict[int, Pair]:
         said = self._said.get("months") or {}
