@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from ingest.formats import (
     chirpstack,
     delimited,
+    fews,
     hj212,
     json_table,
     levelling,
@@ -27,6 +28,7 @@ from ingest.formats import (
     toa5,
     toa5_message,
     waterml,
+    xle,
 )
 from ingest.formats.format import Format, ImportContext
 from ingest.formats.message import MessageContext, MessageFormat
@@ -42,6 +44,8 @@ FORMATS: Mapping[str, Format] = {
     "json": Format("json", json_table.sniff, json_table.parse),
     "rdb": Format("rdb", rdb.sniff, rdb.parse, default_profile="usgs_rdb"),
     "waterml": Format("waterml", waterml.sniff, waterml.parse, default_profile="usgs_waterml"),
+    "xle": Format("xle", xle.sniff, xle.parse),
+    "fews": Format("fews", fews.sniff, fews.parse),
     "sensorthings": Format("sensorthings", sensorthings.sniff, sensorthings.parse),
     "native_json": Format("native_json", native_json.sniff, native_json.parse, unit_is_the_datastreams=True),
     "chirpstack": Format(

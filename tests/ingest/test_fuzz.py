@@ -36,6 +36,8 @@ PROFILES: dict[str, Profile | None] = {
     "sinex": None,
     "sl651": None,
     "hj212": None,
+    "xle": load_profile(DATA / "xle/well.yaml"),
+    "fews": load_profile(DATA / "fews/rain.yaml"),
 }
 SAMPLES = {
     name: next(path for path in sorted((DATA / name).iterdir()) if path.suffix != ".yaml").read_bytes() for name in FORMATS

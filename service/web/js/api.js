@@ -71,7 +71,7 @@ export const put = (path, body) => request("PUT", address(path), body);
 /** PATCH with a JSON body. */
 export const patch = (path, body) => request("PATCH", address(path), body);
 
-/** DELETE, with a JSON body of what a person says about it. */
+/** DELETE what a path names, with a JSON body of what a person says about it, if anything. */
 export const remove = (path, body) => request("DELETE", address(path), body);
 
 /** POST a file as it is; JSON is sent as plain bytes too, for the server would read it as a message otherwise. */

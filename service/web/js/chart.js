@@ -6,6 +6,7 @@ import { curveOf, loadAnalysis, loadObservations, loadRevisions } from "./chart_
 import { legend } from "./chart_legend.js";
 import { marksPlugin } from "./chart_marks.js";
 import { failure, loading, nothing } from "./messages.js";
+import { overridesOf } from "./overrides.js";
 import { stationEvents, streamName } from "./station.js";
 import { now } from "./state.js";
 
@@ -268,6 +269,14 @@ async function tell(index) {
   } catch {
     detail.append(h("p", { class: "hint" }, t("revisions_failed")));
   }
+  const time = raw.phenomenon_time[index];
+  const again = async () => {
+    await finer();
+    const place = chart?.data.raw?.phenomenon_time.indexOf(time) ?? -1;
+    if (place >= 0) await tell(place);
+  };
+  const said = await overridesOf(stream, time, again).catch(() => null);
+  if (said && detail.firstChild === head) detail.append(said);
 }
 
 function drawTools() {

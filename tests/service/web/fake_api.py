@@ -43,7 +43,7 @@ PERMISSIONS = {
         "handle_cases",
         "read_quarantine",
     ],
-    "analyst": ["read", "read_rules", "read_cases", "read_quarantine", "manage_devices"],
+    "analyst": ["read", "read_rules", "read_cases", "read_quarantine", "manage_devices", "override_quality"],
     "viewer": ["read", "read_rules"],
 }
 
@@ -60,6 +60,7 @@ KNOWN = {
     "rules": set(),
     "results": {"points", "horizon_a"},
     "revisions": {"time"},
+    "overrides": {"datastream", "limit"},
     "observations": {"datastream", "from", "to", "resolution", "points", "limit", "after", "columns"},
     "findings": {"datastream", "station", "kind", "limit", "after"},
     "decision": set(),
@@ -181,6 +182,9 @@ class FakeApi:
             self._permit(who, "write_rules")
             self.rule_changes.append(json.dumps(body, sort_keys=True))
             return {**self.network.rules[0], **body}
+        if method == "DELETE" and parts[:2] == ["observations", "overrides"]:
+            self._permit(who, "override_quality")
+            return self.devices.withdraw(parts[2])
         if (parts[0] in INSIDE or parts[-1] == "verdict") and (who is None or "read_cases" not in self.me(who)["permissions"]):
             raise ProblemError(403, "permission-denied", "the role may not")
         ours = self.handling.get(parts, query) if method == "GET" else self.handling.post(parts, query, body, who or "")
@@ -369,6 +373,9 @@ class FakeApi:
 
             def do_PATCH(self) -> None:
                 self._run("PATCH")
+
+            def do_DELETE(self) -> None:
+                self._run("DELETE")
 
             def do_PUT(self) -> None:
                 self._run("PUT")

@@ -43,14 +43,27 @@ class FakeDevices:
              "transport": "mqtt", "source": "application/1/device/70b3d57ba0000001/event/up"},
         ]  # fmt: skip
 
+        self.overrides: list[dict[str, Any]] = []
+
     def get(self, parts: list[str]) -> Any:
+        if parts == ["observations", "overrides"]:
+            return {"items": self.overrides, "next": None}
         if parts == ["health"]:
             return {"items": self.board, "next": None, "hours": 24}
         if parts == ["devices", "unknown"]:
             return {"items": self.unknown, "next": None}
         return None
 
+    def withdraw(self, number: str) -> Any:
+        self.overrides = [one for one in self.overrides if str(one["id"]) != number]
+        return {"id": int(number), "changed": 1}
+
     def post(self, parts: list[str], body: dict[str, Any]) -> Any:
+        if parts == ["observations", "overrides"]:
+            end = body.get("to") or "2999-01-01T00:00:00Z"
+            kept = {**body, "to": end, "id": len(self.overrides) + 1, "actor": "user:zhao", "recorded_at": stamp(NOW)}
+            self.overrides.append({**kept, "quality": {"good": 1, "unknown": 2, "suspect": 3, "fail": 4}[body["quality"]]})
+            return {"id": kept["id"], "datastream": body["datastream"], "changed": 1, "actor": "user:zhao"}
         if parts == ["devices", "admissions"]:
             if body["station"] == "JX-NEW" and not body["create"]:
                 raise self._problem(404, "not-found", "there is no station JX-NEW.", "make it here")  # type: ignore[call-arg]

@@ -86,3 +86,30 @@ def test_nothing_needs_sideways_scrolling_and_nothing_is_complained_of(page: Pag
     assert page.text('#nav [aria-current="page"]') == "Instruments"
     assert page.console() == []
     assert all(address.startswith((page.url, "data:", "about:")) for address in page.addresses())
+
+
+def test_a_person_sets_the_quality_of_an_observation_and_takes_it_back(page: Page, api: FakeApi) -> None:
+    enter(page, "#station=JX-OW-01", "zhao")
+    page.until(lambda: page.data("#chart").get("state") == "ready", "the chart is drawn")
+    page.click('#chart-tools [data-range="1w"]')
+    page.until(lambda: page.data("#chart").get("state") == "ready", "the chart is drawn finer")
+    page.click("#chart .u-over")
+    page.until(lambda: page.all("#chart-detail .act-override"), "whoever may is offered it")
+    page.click("#chart-detail .act-override")
+    put(page, "quality", "suspect")
+    page.click("dialog button[type=submit]")
+    page.until(lambda: page.text("#dialog-error") != "", "no override without a reason")
+    put(page, "reason", "探头清洗")
+    page.click("dialog button[type=submit]")
+    page.until(lambda: page.data("#chart-detail .overrides").get("standing") == "1", "it stands")
+    sent = next(body for path, body in api.posted if path.endswith("/observations/overrides"))
+    assert (sent["quality"], sent["reason"]) == ("suspect", "探头清洗")
+    assert "探头清洗" in page.text("#chart-detail")
+    page.click("#chart-detail .act-withdraw")
+    page.until(lambda: page.data("#chart-detail .overrides").get("standing") == "0", "it is taken back")
+    enter(page, "#station=JX-OW-01", "guest")
+    page.until(lambda: page.data("#chart").get("state") == "ready", "the chart is drawn")
+    page.click('#chart-tools [data-range="1w"]')
+    page.click("#chart .u-over")
+    page.until(lambda: page.all("#chart-detail .overrides"), "what stands is shown to all")
+    assert page.all("#chart-detail .act-override") == []
