@@ -374,9 +374,6 @@ class FakeApi:
             def do_PATCH(self) -> None:
                 self._run("PATCH")
 
-            def do_DELETE(self) -> None:
-                self._run("DELETE")
-
             def do_PUT(self) -> None:
                 self._run("PUT")
 
