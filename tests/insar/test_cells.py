@@ -173,3 +173,15 @@ def test_without_a_compiler_deliveries_are_read_all_the_same(monkeypatch: pytest
     monkeypatch.setattr("ingest.insar.blocks._compiled", lambda: None)
     reader = BlockReader(WIDE, PROFILE)
     assert reader.read(b"a,,120.5,30.5,1,2,3,4,5\n", 2, 1).displacement_mm.T.tolist() == [[2.0, 4.0, 3.0]]
+
+
+def test_where_nothing_can_be_kept_the_loop_is_compiled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    from numba.core import config
+
+    monkeypatch.setattr(config, "CACHE_LOCATOR_CLASSES", "UserProvidedCacheLocator")
+    monkeypatch.setattr(config, "CACHE_DIR", "")
+
+    def add(one: int, other: int) -> int:
+        return one + other
+
+    assert cells._compiled(add)(2, 3) == 5
