@@ -13,7 +13,7 @@ import hashlib
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ import numpy as np
 from domain.errors import FormatError, InputError
 from domain.observation import Batch, Columns, CommitCounts, ParsedPayload, QuarantineEntry, RawPayload, Rejected, columns
 from domain.ports import ObservationStore, RawFiles
+from ingest.ahead import read_ahead
 from ingest.checking import storable, without_contradictions
 from ingest.formats.decoding import GZIP_MAGIC, ByteSource, text_blocks
 from ingest.formats.format import Format, ImportContext
@@ -216,8 +217,8 @@ class _Importer:
             if not self.rehearse:
                 self._raw = archive.submit(self._keep, now)
             waiting: list[Rejected] = []
-            with self.file.opened(self.watch) as source:
-                for payload in payloads(source):
+            with self.file.opened(self.watch) as source, closing(read_ahead(payloads(source))) as ahead:
+                for payload in ahead:
                     rows, rejected, stations = storable(payload, resolver, payload.row_bytes or _no_bytes, now)
                     self.outcome.stations.update(dict.fromkeys(stations))
                     self.outcome.notes.update(payload.notes)

@@ -6,12 +6,11 @@ The same bytes read in the same way change nothing; an import that is killed lea
 from __future__ import annotations
 
 import hashlib
-import queue
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +21,7 @@ from domain.insar import DeliveryReceipt, DeliveryStore, LargeFiles, NewDelivery
 from domain.model import CHANNEL_CODE, Datastream, Disclosure, Station, StationKind, datastream_code, station_code
 from domain.observation import Rejected
 from domain.ports import Registry
+from ingest.ahead import read_ahead
 from ingest.insar.blocks import Layout
 from ingest.insar.profile import InsarProfile, load_insar_profile
 from ingest.insar.reading import BLOCK_BYTES, open_delivery, read_blocks, read_layout, sorted_header
@@ -132,7 +132,8 @@ class InsarImporter:
                 actor=actor,
                 received_at=now,
             )
-            return self.store.load(delivery, _ahead(blocks, finish=kept.result))
+            with closing(read_ahead(blocks, waiting=1)) as ahead:
+                return self.store.load(delivery, _then(ahead, kept.result))
 
 
 def _with_flags(profile: InsarProfile, flags: InsarFlags) -> InsarProfile:
@@ -252,43 +253,10 @@ def _told(blocks: Iterator[PointBlock], file: Any, size: int, progress: Progress
         yield block
 
 
-_END = object()
-
-
-def _ahead(blocks: Iterator[PointBlock], finish: Callable[[], Any]) -> Iterator[PointBlock]:
-    """Read the next block in a thread while the one before is stored; `finish` is waited for before the last word."""
-    waiting: queue.Queue[Any] = queue.Queue(maxsize=1)
-    stop = threading.Event()
-
-    def put(item: Any) -> None:
-        while not stop.is_set():
-            try:
-                waiting.put(item, timeout=0.2)
-            except queue.Full:
-                continue
-            return
-
-    def read() -> None:
-        try:
-            for block in blocks:
-                put(block)
-                if stop.is_set():
-                    return
-            put(_END)
-        except BaseException as error:
-            put(error)
-
-    reader = threading.Thread(target=read, name="read-insar", daemon=True)
-    reader.start()
-    try:
-        while (item := waiting.get()) is not _END:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-        finish()
-    finally:
-        stop.set()
-        reader.join()
+def _then(blocks: Iterator[PointBlock], finish: Callable[[], Any]) -> Iterator[PointBlock]:
+    """Pass blocks on; `finish` is waited for before the last word."""
+    yield from blocks
+    finish()
 
 
 def _report(
