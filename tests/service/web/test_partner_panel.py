@@ -21,7 +21,11 @@ def picture(page: Page, name: str) -> None:
         page.driver.save_screenshot(str(Path(folder) / f"{name}.png"))
 
 
-def test_a_partners_alert_is_shown_with_its_sender_and_acknowledged_by_name(page: Page, api: FakeApi) -> None:
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
+def test_a_partners_alert_is_shown_with_its_sender_and_acknowledged_by_name(
+    page: Page, api: FakeApi, width: int, height: int
+) -> None:
+    page.resize(width, height)
     page.open()
     assert not page.one("#foreign").is_displayed(), "who is not logged in is not told of it"
     enter(page, "")
@@ -29,7 +33,7 @@ def test_a_partners_alert_is_shown_with_its_sender_and_acknowledged_by_name(page
     assert "苏州市吴江区" in page.text("#foreign-list") and "盛泽漏斗橙色预警" in page.text("#foreign-list")
     page.click("#foreign-list .alert-head")
     page.until(lambda: "32050900000000_20260301080000_0" in page.text("#foreign-list"), "its detail is shown")
-    picture(page, "foreign-wide-zh")
+    picture(page, f"foreign-{width}-zh")
     page.click(".act-foreign")
     page.one("#dialog textarea").send_keys("派人核查")
     page.click("#dialog button[type=submit]")
@@ -41,6 +45,8 @@ def test_a_partners_alert_is_shown_with_its_sender_and_acknowledged_by_name(page
     page.until(lambda: "没有伙伴单位的预警" in page.text("#foreign-list"), "there is none that ended")
     page.click("#language")
     page.until(lambda: "Partners' alerts" in page.text("#foreign"), "the panel speaks English")
+    assert page.driver.execute_script("return document.documentElement.scrollWidth <= innerWidth"), "nothing sticks out"
+    picture(page, f"foreign-{width}-en")
 
 
 def test_partners_alerts_that_cannot_be_read_say_what_to_do(page: Page, api: FakeApi) -> None:
