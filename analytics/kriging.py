@@ -129,7 +129,7 @@ def fit_variogram(points_m: Floats, values: Floats, sigma: Floats | None = None,
         if best is None or misfit < best[0]:
             best = (float(misfit), Variogram(float(found[0]), float(found[1]), float(range_m)))
     assert best is not None
-    known = 0.0 if sigma is None else float(np.nanmean(np.square(sigma)))
+    known = 0.0 if sigma is None or np.isnan(sigma).all() else float(np.nanmean(np.square(sigma)))
     return Variogram(max(best[1].nugget - known, 0.0), best[1].sill, best[1].range_m)
 
 

@@ -90,3 +90,15 @@ def test_few_data_have_the_variogram_of_moments(n: int) -> None:
     rng = np.random.default_rng(n)
     marks, seen = rng.uniform(0.0, 1000.0, (n, 2)), rng.normal(size=n)
     assert fit_by_likelihood(marks, seen) == fit_variogram(marks, seen)
+
+
+def test_marks_at_one_place_and_errors_that_nobody_knows_give_a_surface_all_the_same() -> None:
+    rng = np.random.default_rng(8)
+    marks = rng.uniform(0.0, 5000.0, (40, 2))
+    marks[1] = marks[0]
+    seen = _smooth(marks, rng) + rng.normal(0.0, 0.5, 40)
+    unknown = np.full(40, np.nan)
+    assert np.isfinite(fit_variogram(marks, seen, unknown).nugget)
+    found = krige(marks, seen, rng.uniform(0.0, 5000.0, (50, 2)), fit_by_likelihood(marks, seen, unknown), unknown)
+    assert np.isfinite(found.value).all()
+    assert np.isfinite(found.sigma).all()
