@@ -238,6 +238,30 @@ def test_a_device_publishes_under_its_own_station_only(stack: EmbeddedStack) -> 
     disconnect(listener)
 
 
+def test_a_rotated_password_ends_the_old_one_and_a_revoked_device_publishes_no_more(stack: EmbeddedStack) -> None:
+    service = stack.addresses
+    heard: list[bytes] = []
+    listener = connect(stack, service.mqtt_username, service.mqtt_password)
+    listener.on_message = lambda _client, _data, message: message.retain or heard.append(message.payload)
+    listener.subscribe("gw/v1/stations/rotated/obs", qos=1)
+    stack.add_device("rotated", "first")
+    wait_until(lambda: log_in(service.mqtt_port, "rotated", "first") == 0, 5, "the broker knows the device")
+    stack.add_device("rotated", "second")
+    wait_until(lambda: log_in(service.mqtt_port, "rotated", "first") == 5, 5, "the old password is refused")
+    assert log_in(service.mqtt_port, "rotated", "second") == 0
+    device = connect(stack, "rotated", "second")
+    device.publish("gw/v1/stations/rotated/obs", b"before", qos=1).wait_for_publish(5)
+    wait_until(lambda: heard == [b"before"], 5, "it publishes")
+    assert stack.remove_device("rotated")
+    wait_until(lambda: log_in(service.mqtt_port, "rotated", "second") == 5, 5, "the broker forgets the device")
+    device.publish("gw/v1/stations/rotated/obs", b"after", qos=1)  # over the connection that was open, if it still is
+    listener.publish("gw/v1/stations/rotated/receipt", b"{}", qos=1).wait_for_publish(5)
+    wait_until(lambda: not device.is_connected(), 10, "its connection is cut")
+    assert heard == [b"before"]
+    disconnect(device)
+    disconnect(listener)
+
+
 def test_a_device_hears_the_receipts_of_its_own_station_only(stack: EmbeddedStack) -> None:
     service = stack.addresses
     stack.add_device("receipts-1", "secret")
