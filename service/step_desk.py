@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 from domain.errors import ConflictError, NotFoundError, RequestError
 from domain.finding import FindingKind
 from domain.model import EventEffect, EventKind, StationEvent
 from service.bootstrap import Container
+from storage.analyses import FindingRow
 
 
 class StepDecision(StrEnum):
@@ -23,7 +23,7 @@ class StepDecision(StrEnum):
     REFUSE = "refuse"
 
 
-def proposed_step(container: Container, finding_id: int) -> Any:
+def proposed_step(container: Container, finding_id: int) -> FindingRow:
     """Return the row of a proposed step that stands, or `NotFoundError`; `RequestError` for findings of another kind."""
     rows = container.analyses.findings(after=finding_id - 1, limit=1)
     if not rows or rows[0].finding_id != finding_id:
@@ -40,7 +40,7 @@ def proposed_step(container: Container, finding_id: int) -> Any:
 
 
 def decide_step(
-    container: Container, row: Any, decision: StepDecision, kind: EventKind, note: str | None, actor: str
+    container: Container, row: FindingRow, decision: StepDecision, kind: EventKind, note: str | None, actor: str
 ) -> StationEvent:
     """Write a person's answer to a proposed step into the station's log; the datastream is analysed again.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from domain.errors import NotFoundError
+from domain.errors import NotFoundError, RequestError
 from domain.finding import FindingKind
 from domain.model import EventKind
 from service.bootstrap import Container
@@ -49,12 +49,19 @@ def show(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _kind(text: str) -> EventKind:
+    try:
+        return EventKind(text)
+    except ValueError:
+        raise RequestError(f"{text!r} is no kind of event.", where="--kind", remedy=f"one of {', '.join(EventKind)}") from None
+
+
 def answer(arguments: argparse.Namespace) -> int:
     """Confirm or refuse a proposed step: the event log carries the answer."""
     with Container(load_settings({"home": arguments.home})) as container:
         row = proposed_step(container, arguments.id)
         decision = StepDecision(arguments.action)
-        kind = EventKind(arguments.kind) if decision is StepDecision.CONFIRM else EventKind.OTHER
+        kind = _kind(arguments.kind) if decision is StepDecision.CONFIRM else EventKind.OTHER
         event = decide_step(container, row, decision, kind, arguments.note, arguments.by)
     if arguments.json:
         emit(jsonable({"ok": True, "event": event.event_id, "effect": event.effect, "start": event.start}))

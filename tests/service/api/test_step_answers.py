@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from domain.errors import RequestError
 from domain.model import Datastream
 from service.analysing import Analyst
 from service.api.app import create_app
@@ -105,6 +106,9 @@ def test_the_command_line_lists_and_answers_proposals(real: Container, capsys: p
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(steps, "Container", lambda settings: _Borrowed(real))
         assert steps.answer(arguments) == 0
+        wrong = argparse.Namespace(**{**vars(arguments), "action": "confirm", "kind": "meteor"})
+        with pytest.raises(RequestError, match="no kind of event"):
+            steps.answer(wrong)
     assert "no_offset" in capsys.readouterr().out
     assert real.registers.events("OPEN1")[-1].author == "li"
 
