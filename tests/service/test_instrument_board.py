@@ -31,7 +31,7 @@ def container(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> It
         opened.registers.set_node(Node("jiaxing", "嘉兴", "Jiaxing", "330400", zone="Asia/Shanghai"))
         water = np.cumsum(np.random.default_rng(4).normal(0.0, 0.02, DAYS.size))
         for number in range(5):
-            add_well(opened, f"W{number}", 120.7 + 0.01 * number, 5.0 + number + water + (0.01 * DAYS if number == 4 else 0.0))
+            add_well(opened, f"W{number}", 120.7 + 0.01 * number, 5.0 + number + water + (0.03 * DAYS if number == 4 else 0.0))
         add_well(opened, "FAR", 121.9, 5.0 + water)
         for minute in range(12):
             made = NOW - timedelta(minutes=12 - minute)
@@ -62,7 +62,7 @@ def test_the_board_answers_every_question_for_every_station(container: Container
         "W4": "drifting",
         "FAR": "cannot_tell",
     }
-    assert drift["W4"].rate_per_30d == pytest.approx(0.3, abs=0.02)
+    assert drift["W4"].rate_per_30d == pytest.approx(0.9, abs=0.02)
     assert found["W4"].state == "doubtful"
     clock = found["W3"].clock
     assert clock is not None
