@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -204,9 +204,11 @@ class ParsedPayload:
     row_bytes: Callable[[int], bytes] | None = field(default=None, compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class RawPayload:
-    """Bytes as they arrived. `body` is kept in the database (device payloads); files are kept in the file store at `location`."""
+class RawPayload(NamedTuple):
+    """Bytes as they arrived; a named tuple, because every message of a device is one.
+
+    `body` is kept in the database (device payloads); files are kept in the file store at `location`.
+    """
 
     source: str
     sha256: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from domain.observation import CommitCounts, Rejected
 
@@ -68,9 +68,8 @@ class ImportReport:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class MessageReceipt:
-    """Outcome of one device message, known after its commit.
+class MessageReceipt(NamedTuple):
+    """Outcome of one device message, known after its commit; a named tuple, because every message gets one.
 
     `observations` counts what was sent to the store (accepted, duplicate or corrected there), `rejects` went to quarantine;
     `counts` are those of the whole commit, which several messages share.

@@ -45,7 +45,7 @@ class Settings:
     log_level: str = "INFO"
     mqtt_shared_group: str | None = None
     mqtt_client_id: str = "groundwatch-ingest"
-    mqtt_receive_maximum: int = 2000
+    mqtt_receive_maximum: int = 4000
     ingest_batch_messages: int = 2000
     ingest_batch_wait_ms: int = 50
     analyse_every_s: float = 20.0

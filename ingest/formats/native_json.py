@@ -154,7 +154,8 @@ def _decoded(raw: bytes, where: str) -> Any:
 def _identify(content: Mapping[str, Any], found: Elements) -> None:
     identity, station = content.get("id"), content.get("station")
     if isinstance(identity, str | int) and not isinstance(identity, bool):
-        found.message_id = str(identity)[:128]
+        # Half a surrogate pair, which JSON can say, cannot be echoed in UTF-8.
+        found.message_id = str(identity)[:128].encode("utf-8", "replace").decode("utf-8")
     if isinstance(station, str):
         found.station = station
 

@@ -9,7 +9,6 @@ new connection, so a message is acknowledged only on the connection that deliver
 
 from __future__ import annotations
 
-import json
 import logging
 import queue
 import ssl
@@ -22,6 +21,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
+import orjson
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
@@ -387,7 +387,7 @@ class MqttIngest:
         for station, entries in by_station.items():
             for start in range(0, len(entries), _MAX_RECEIPTS_PER_MESSAGE):
                 body = {"at": at, "committed": entries[start : start + _MAX_RECEIPTS_PER_MESSAGE]}
-                told.append((f"gw/v1/stations/{station}/receipt", json.dumps(body, ensure_ascii=False)))
+                told.append((f"gw/v1/stations/{station}/receipt", orjson.dumps(body)))
         return told
 
     @staticmethod

@@ -72,6 +72,12 @@ def test_an_identity_keeps_all_of_its_digits(identity: int) -> None:
     assert parse_elements(raw, where="x").message_id == str(identity)
 
 
+def test_an_identity_that_no_utf8_can_hold_is_echoed_as_far_as_it_can_be() -> None:
+    found = parse_elements(b'{"t": 1767225600, "id": "a\\ud800b", "depth_to_water": 1}', where="x")
+    assert found.message_id == "a?b"
+    assert len(found.values) == 1
+
+
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
 def test_what_is_no_number_of_json_makes_no_payload(value: str) -> None:
     with pytest.raises(FormatError, match="not JSON"):
