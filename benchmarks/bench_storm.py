@@ -1,7 +1,8 @@
 """A reconnect storm: many devices send at once what they buffered for a day, to one `groundwatch ingest` and to several that share it.
 
-Measured are observations a second from the start of the processes to the last commit, and the most memory that one process took:
-after a quarter of the observations and at the end, which shows whether it grows with what comes. This file finishes with `main`.
+Measured are observations a second from the start of the processes to the last commit, the memory of the largest process at every tenth of
+the observations, and the most that one took after a quarter and at the end, which shows whether it grows with what comes. This file
+finishes with `main`.
 """
 
 from __future__ import annotations
@@ -44,12 +45,15 @@ class Storm:
         From the start of the processes to the last commit.
     early_mb, peak_mb
         Most memory of the largest process after a quarter of the observations, and at the end, in MB.
+    curve_mb
+        Its memory when a tenth of the observations was stored, two tenths and so on, in MB.
     """
 
     observations: int
     seconds: float
     early_mb: float
     peak_mb: float
+    curve_mb: tuple[float, ...]
 
 
 def buffered(devices: int) -> Iterator[tuple[str, str]]:
@@ -100,12 +104,15 @@ def storm(stack: BenchStack, devices: int, processes: int) -> Storm:
         began = time.perf_counter()
         publish(broker, LOGIN, buffered(devices))
         early: list[float] = []
+        curve: list[float] = []
 
         def all_stored() -> bool:
             row = connection.execute("SELECT coalesce(sum(accepted), 0) FROM ingest_batch").fetchone()
             stored = 0 if row is None else int(row[0])
             if not early and stored >= observations / 4:
                 early.append(max(map(peak_mb, ids)))
+            while len(curve) < stored * 10 // observations:
+                curve.append(max(map(resident_mb, ids)))
             return stored >= observations
 
         _wait(all_stored)
@@ -113,12 +120,21 @@ def storm(stack: BenchStack, devices: int, processes: int) -> Storm:
         row = connection.execute("SELECT count(*) FROM observation").fetchone()
         if row is None or row[0] != observations:
             raise RuntimeError(f"{row} observations are stored of {observations}")
-        return Storm(observations, seconds, early[0], max(map(peak_mb, ids)))
+        return Storm(observations, seconds, early[0], max(map(peak_mb, ids)), tuple(curve))
 
 
 def peak_mb(pid: int) -> float:
     """Return the most resident memory that a process has taken so far, in MB."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(encoding="ascii"))
+    return _memory_mb(pid, "VmHWM")
+
+
+def resident_mb(pid: int) -> float:
+    """Return the resident memory of a process, in MB."""
+    return _memory_mb(pid, "VmRSS")
+
+
+def _memory_mb(pid: int, kind: str) -> float:
+    found = re.search(rf"{kind}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(encoding="ascii"))
     if found is None:
         raise RuntimeError(f"process {pid} has ended")
     return int(found[1]) / 1000
@@ -139,5 +155,6 @@ def main() -> None:
             found = storm(stack, DEVICES, processes)
             tell(
                 f"reconnect storm of {DEVICES:,} devices, {processes} ingest: {found.observations / found.seconds:,.0f} observations/s, "
-                f"memory {found.early_mb:.0f} MB after a quarter, {found.peak_mb:.0f} MB at most"
+                f"memory {found.early_mb:.0f} MB after a quarter, {found.peak_mb:.0f} MB at most; at every tenth "
+                f"{' '.join(f'{memory:.0f}' for memory in found.curve_mb)} MB"
             )

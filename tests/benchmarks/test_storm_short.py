@@ -24,3 +24,5 @@ def test_what_devices_buffered_is_stored_once_in_bounded_memory(stack: EmbeddedS
     assert found.observations == DEVICES * BUFFERED
     assert found.peak_mb - found.early_mb < MOST_GROWTH_MB
     assert found.peak_mb < 400.0
+    assert len(found.curve_mb) == 10
+    assert max(found.curve_mb) <= found.peak_mb
