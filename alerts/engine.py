@@ -179,9 +179,9 @@ class AlertEngine(Decisions):
         with self._store.transaction(keys) as tx:
             seq = self._store.current_seq()  # before anything is read: what has a smaller sequence is seen
             states = tx.states(keys)
-            still = self._quiet.still(tasks, states, now)
-            report.evaluated += int(still.sum())
-            tasks = [task for task, is_still in zip(tasks, still.tolist(), strict=True) if not is_still]
+            still = self._quiet.still(tasks, states, now, seq)
+            report.evaluated += len(still)
+            tasks = [task for task in tasks if task.key not in still]
             begins = self._replay.not_judged(
                 [(task.rule, task.datastream, states.get(task.key), task.changed_from) for task in tasks]
             )
@@ -199,7 +199,7 @@ class AlertEngine(Decisions):
                 report.evaluated += 1
                 report.cannot_tell += item.evaluation.verdict is Verdict.CANNOT_TELL
                 carried.append(item.state(datastream.code))
-            tx.put_states(carried)
+            tx.put_states([*still.values(), *carried])
         return rest
 
     def _run_group(self, tasks: Sequence[_Task], audience: Audience, now: datetime, report: Report) -> None:

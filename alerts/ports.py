@@ -31,7 +31,7 @@ class AlertObservations(ObservationReader, Protocol):
         """Return what each datastream has from its own time on, empty where it has nothing."""
 
     def extents_since(self, starts: Mapping[int, datetime]) -> Extents:
-        """Return what each datastream has from its own time on in five figures, in the order of `starts`."""
+        """Return what each datastream has from its own time on in a few figures, in the order of `starts`."""
 
     def changed_after(self, seqs: Mapping[int, int]) -> Mapping[int, datetime]:
         """Return from when on batches after the ledger sequence given for each changed the datastreams that any did."""

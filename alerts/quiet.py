@@ -1,34 +1,29 @@
 """Which rules have nothing to say of what came, told of all of them at once.
 
-A rule that was quiet, whose new values all lie where it passes no limit and no clear limit, is quiet still: carrying it forward would give
-the state that it has, but for the newest value and its time. So nothing is written for it until its state is a minute or two old; who
-carries on from the older state reads the observations since, and comes to the same. This file finishes with `Quiet`.
+A rule that was quiet, whose new values all lie where it passes no limit and no clear limit, is quiet still: what carrying it forward would
+give is the state that it has, with the newest value and its time. This file finishes with `Quiet`.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from alerts.doubts import patience
 from alerts.ports import AlertObservations, AlertRegisters
-from alerts.replay import limits_digest
+from alerts.replay import limits_digest, seen_since
 from alerts.rules import RULES, definition_of
+from alerts.rules.context import Calm
 from domain.alert import Verdict
 from domain.alerting import Rule, RuleKey, RuleState
 from domain.model import Datastream, EventEffect, Station
 
-WRITE_AFTER_S = 60.0
-"""How old the state of a quiet rule may become, and as much again by chance, so that not all are written in one moment."""
-MOST_UNWRITTEN = 500
-"""Observations of a datastream that a stored state may lack."""
 MOST_REMEMBERED = 400_000
+_OFF = {"since": None, "on": False, "sure": False, "clearing": None}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -58,21 +53,11 @@ class QuietTask(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Gate:
-    """Values strictly between `low` and `high`, in the datastream's unit, say nothing, where the stored limits have this digest."""
+    """Where values say nothing, the digest of the limits that this rests on, and how old the newest may be."""
 
-    low: float
-    high: float
+    calm: Calm
     limits: str
     patience_us: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Memory:
-    """What a stored state says of a rule that was quiet: up to when it has seen everything, and when it should be written again."""
-
-    at_us: int
-    due: datetime
-    limits: str
 
 
 class Quiet:
@@ -82,47 +67,68 @@ class Quiet:
         self._observations = observations
         self._registers = registers
         self._gates: dict[tuple[RuleKey, int], tuple[tuple[object, ...], _Gate | None]] = {}
-        self._memories: dict[RuleKey, tuple[RuleState, _Memory | None]] = {}
 
-    def still(self, tasks: Sequence[QuietTask], states: Mapping[RuleKey, RuleState], now: datetime) -> npt.NDArray[np.bool_]:
-        """Say of each task whether its rule was quiet and is so still, and its state need not be written now."""
-        still = np.zeros(len(tasks), dtype=np.bool_)
+    def still(
+        self, tasks: Sequence[QuietTask], states: Mapping[RuleKey, RuleState], now: datetime, seq: int
+    ) -> dict[RuleKey, RuleState]:
+        """Return the new states of the rules that were quiet and are so still; `seq` is a ledger sequence that all is read after."""
         found = [
-            (row, task, gate, memory)
-            for row, task in enumerate(tasks)
-            if (memory := self._memory(task, states.get(task.key))) is not None
-            and now < memory.due
+            (task, state, gate, at_us)
+            for task in tasks
+            if (state := states.get(task.key)) is not None
+            and state.rule_version == task.rule.version
+            and (at_us := _quiet_until(state)) is not None
+            and _us(task.changed_from) > at_us
             and (gate := self._gate(task)) is not None
-            and gate.limits == memory.limits
-            and _us(task.changed_from) > memory.at_us
+            and gate.limits == state.memory["limits"]
         ]
         if not found:
-            return still
+            return {}
         starts: dict[int, int] = {}
-        for _, task, _, memory in found:
+        for task, _, _, at_us in found:
             identity = task.datastream.datastream_id or 0
-            starts[identity] = min(starts.get(identity, memory.at_us), memory.at_us)
+            starts[identity] = min(starts.get(identity, at_us), at_us)
         extents = self._observations.extents_since({identity: _moment(at_us + 1) for identity, at_us in starts.items()})
         place = {identity: row for row, identity in enumerate(starts)}
-        of = np.fromiter((place[task.datastream.datastream_id or 0] for _, task, *_ in found), dtype=np.intp, count=len(found))
-        low, high, longest = np.array([(gate.low, gate.high, gate.patience_us) for _, _, gate, _ in found]).T
-        calm = (extents.low[of] > low) & (extents.high[of] < high) & (extents.unusable[of] == 0)
-        known = (extents.count[of] > 0) & (extents.count[of] <= MOST_UNWRITTEN)
-        fresh = _us(now) - extents.newest_us[of] <= longest
-        still[[row for row, *_ in found]] = calm & known & fresh
-        return still
+        of = np.fromiter((place[task.datastream.datastream_id or 0] for task, *_ in found), dtype=np.intp, count=len(found))
+        low, high, longest = np.array([(gate.calm.low, gate.calm.high, gate.patience_us) for _, _, gate, _ in found]).T
+        calm = (extents.low[of] > low) & (extents.high[of] < high) & (extents.unusable[of] == 0) & (extents.count[of] > 0)
+        calm &= _us(now) - extents.newest_us[of] <= longest
+        figures = np.stack([extents.first_us, extents.newest_us], axis=1).tolist()
+        last = extents.last.tolist()
+        return {
+            found[row][0].key: self._state(*found[row], (*figures[at], last[at]), now, seq)
+            for row, at in zip(np.flatnonzero(calm).tolist(), of[calm].tolist(), strict=True)
+        }
 
-    def _memory(self, task: QuietTask, state: RuleState | None) -> _Memory | None:
-        if state is None or state.rule_version != task.rule.version:
-            return None
-        known = self._memories.get(task.key)
-        if known is not None and known[0] is state:
-            return known[1]
-        if len(self._memories) >= MOST_REMEMBERED:
-            self._memories.clear()
-        memory = _memory_of(state)
-        self._memories[task.key] = (state, memory)
-        return memory
+    def _state(
+        self,
+        task: QuietTask,
+        state: RuleState,
+        gate: _Gate,
+        at_us: int,
+        newest: tuple[int, int, float],
+        now: datetime,
+        seq: int,
+    ) -> RuleState:
+        """Return the state with what is newest: first and last time (microseconds) and value of what came."""
+        first_us, last_us, result = newest
+        first = _moment(max(first_us, at_us + 1))  # another rule of the datastream may be further behind
+        at = _moment(last_us)
+        events = [event for event in self._registers.events(task.station.code) if event.datastream in (None, state.scope)]
+        memory = {**state.memory, "at": at.isoformat(), "seen": seen_since(state.memory, first, events, seq)}
+        return RuleState(
+            rule_code=state.rule_code,
+            scope=state.scope,
+            rule_version=state.rule_version,
+            verdict=state.verdict,
+            level=state.level,
+            evaluated_at=now,
+            value=gate.calm.value_of(result, task.datastream),
+            reason=state.reason,
+            event_time=at,
+            memory=memory,
+        )
 
     def _gate(self, task: QuietTask) -> _Gate | None:
         derivation = task.datastream.derivation
@@ -143,17 +149,15 @@ class Quiet:
         return gate
 
 
-def _memory_of(state: RuleState) -> _Memory | None:
-    """Read a state; None where the rule was not quiet, or could not tell."""
+def _quiet_until(state: RuleState) -> int | None:
+    """Return up to when a state has seen everything, in microseconds; None where its rule was not quiet, or could not tell."""
     memory = state.memory
     fold = memory.get("fold")
     if fold is None or "at" not in memory or memory.get("stale") or state.verdict is not Verdict.OK or state.reason:
         return None
-    if fold.get("episode") or any(latch["since"] is not None for latch in fold.get("latches", ())):
+    if fold.get("episode") or any(latch != _OFF for latch in fold.get("latches", ())):
         return None
-    chance = zlib.crc32(f"{state.rule_code} {state.scope} {state.evaluated_at}".encode()) / 2**32
-    due = state.evaluated_at + timedelta(seconds=WRITE_AFTER_S * (1.0 + chance))
-    return _Memory(_us(datetime.fromisoformat(memory["at"])), due, memory.get("limits", ""))
+    return _us(datetime.fromisoformat(memory["at"]))
 
 
 def _gate_of(rule: Rule, station: Station, datastream: Datastream, source: Datastream | None) -> _Gate | None:
@@ -161,11 +165,11 @@ def _gate_of(rule: Rule, station: Station, datastream: Datastream, source: Datas
     calm, definition = RULES[rule.kind].calm, definition_of(rule)
     if calm is None or not all(item is None or item.confirmed for item in (station, datastream, source)):
         return None
-    span = calm(definition, datastream, source)
-    if span is None:
+    found = calm(definition, datastream, source)
+    if found is None:
         return None
     longest = patience(definition, datastream, source) // timedelta(microseconds=1)
-    return _Gate(*span, limits_digest(definition.ladder), longest)
+    return _Gate(found, limits_digest(definition.ladder), longest)
 
 
 def _us(moment: datetime) -> int:

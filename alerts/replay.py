@@ -130,7 +130,7 @@ class Replay:
         evaluation = evaluation_of(trace, context, ladder, definition.unit)
         if _is_stale(trace, definition, context):
             return None
-        seen = None if seen_seq is None else _seen(state, trace, context, seen_seq)
+        seen = None if seen_seq is None else seen_since(state.memory, moment_of(trace.time[0]), context.events, seen_seq)
         found = Found(context, definition, ladder, evaluation, 0, trace, folded, pinned=False, seen=seen)
         blinded = (found.evaluation.verdict is Verdict.CANNOT_TELL) != (state.verdict is Verdict.CANNOT_TELL)
         return None if before is not None and blinded else found
@@ -305,14 +305,12 @@ class Replay:
         return found
 
 
-def _seen(state: RuleState, trace: Trace, context: Context, seq: int) -> Mapping[str, Any]:
-    """Return from when on, and up to which ledger sequence, everything has been judged by carrying forward."""
-    before = state.memory.get("seen") or {}
-    first = moment_of(trace.time[0])
+def seen_since(memory: Mapping[str, Any], first: datetime, events: Sequence[StationEvent], seq: int) -> Mapping[str, Any]:
+    """Return from when on, and up to which ledger sequence, everything has been judged by carrying forward from `first`."""
+    before = memory.get("seen") or {}
     since = datetime.fromisoformat(before["since"]) if before else first
     recent = first - since < RECENT
-    events = _events_digest(context.events)
-    return {"since": (since if recent else first).isoformat(), "seq": seq, "events": events}
+    return {"since": (since if recent else first).isoformat(), "seq": seq, "events": _events_digest(events)}
 
 
 def _seen_whole(trace: Trace, context: Context, seq: int) -> Mapping[str, Any] | None:

@@ -26,7 +26,7 @@ from service.jobs import CLAIM, ROLL_UP
 HISTORY = int(os.environ.get("GROUNDWATCH_BENCH_HISTORY", "30"))
 INTERVAL_S = float(os.environ.get("GROUNDWATCH_BENCH_INTERVAL_S", "2"))
 NEW = int(os.environ.get("GROUNDWATCH_BENCH_NEW", "1"))
-ROUNDS = int(os.environ.get("GROUNDWATCH_BENCH_ROUNDS", "5"))
+ROUNDS = int(os.environ.get("GROUNDWATCH_BENCH_ROUNDS", "8"))
 TOGETHER = int(os.environ.get("GROUNDWATCH_BENCH_CLAIM", "1000"))
 MESSAGES = 50
 """Datastreams of one batch of ingest."""

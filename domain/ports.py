@@ -37,14 +37,18 @@ class Extents:
     ----------
     low, high : float64
         Least and greatest result in the datastream's unit; NaN where there is none.
-    newest_us : int64
-        Microseconds since 1970 of the newest observation.
+    last : float64
+        Result of the newest observation.
+    first_us, newest_us : int64
+        Microseconds since 1970 of the first and the newest observation.
     count, unusable : int64
         Observations, and those of them without a result or of a quality that rules do not look at.
     """
 
     low: FloatArray
     high: FloatArray
+    last: FloatArray
+    first_us: Any
     newest_us: Any
     count: Any
     unusable: Any

@@ -34,6 +34,10 @@ SWITCH_S = 0.0005
 Rules are evaluated by a thread that asks the database often and waits for the interpreter after every answer: beside a thread that
 computes, an evaluation of many statements would take mostly these waits.
 """
+ROUND_S = 0.1
+"""The least time from the beginning of one round of evaluation to the next."""
+RESTS, LONGEST_REST_S = 5.0, 15.0
+"""How many times as long as it took a refresh of the roll-ups rests, and how long at most."""
 PAUSE_AFTER_FAILURE_S = 2.0
 SHARE_OF_INTERVAL = 0.6
 CLAIM, ROLL_UP = 5000, 20_000
@@ -83,18 +87,27 @@ def keep_going(name: str, loop: Callable[[], None], stop: threading.Event, state
 
 
 def refresh_until(container: Container, stop: threading.Event) -> None:
-    """Refresh the roll-ups every second with all that came since: a bucket that changes ten times a second is computed once."""
+    """Refresh the roll-ups with all that came since: a bucket that changes ten times a second is computed once.
+
+    Every second where that costs little; else the refresh rests several times as long as it worked, and takes more together then.
+    """
     while not stop.is_set():
+        began = time.monotonic()
         container.rollups.refresh(ROLL_UP)
-        stop.wait(POLL_S)
+        stop.wait(min(max(POLL_S, RESTS * (time.monotonic() - began)), LONGEST_REST_S))
 
 
 def evaluate_until(container: Container, stop: threading.Event) -> None:
-    """Evaluate rules for what commits touched, woken by NOTIFY within milliseconds and polling besides."""
+    """Evaluate rules for what commits touched, woken by NOTIFY within milliseconds and polling besides.
+
+    A round begins a moment after the one before began at the soonest: what comes within it is done together, at the cost of one.
+    """
     with container.db.listen(WORK_CHANNEL) as listener:
         while not stop.is_set():
+            began = time.monotonic()
             if evaluate_once(container) == 0:
                 listener.wait(POLL_S)
+            stop.wait(max(0.0, began + ROUND_S - time.monotonic()))
 
 
 def evaluate_once(container: Container) -> int:

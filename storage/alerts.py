@@ -148,9 +148,13 @@ class AlertUnitOfWork:
         return _all(self._connection, SQL.alert_group, [key], to_alert)
 
     def put_states(self, states: Sequence[RuleState]) -> None:
-        """Insert or replace states."""
-        if states:
-            self._connection.execute(SQL.put_states, [jsonb_of(list({state.key: state for state in states}.values()))])
+        """Insert or replace states; what is written here need not be read again while nobody else writes it."""
+        if not states:
+            return
+        latest = {state.key: state for state in states}
+        for rule_code, scope, version in self._connection.execute(SQL.put_states, [jsonb_of(list(latest.values()))]):
+            key = RuleKey(rule_code, scope)
+            self._known[key] = (version, latest[key])
 
     def add_alert(self, alert: AlertRecord) -> AlertRecord:
         """Insert an alert and return it with its id; ConflictError where the key already has an open one."""

@@ -24,7 +24,9 @@ from storage.queries import load_statements
 
 SQL = load_statements("observations")
 RESOLUTIONS = ("1h", "1d", "1mo")
-_EXTENTS_LAYOUT = {"place": "i4", "low": "f8", "high": "f8", "newest": "M8", "count": "i4", "unusable": "i4"}
+_EXTENTS_LAYOUT = {
+    "place": "i4", "low": "f8", "high": "f8", "last": "f8", "first": "M8", "newest": "M8", "count": "i4", "unusable": "i4",
+}  # fmt: skip
 _SERIES_LAYOUT = {"time": "M8", "result": "f8", "sigma": "f8", "quality": "i2", "end": "M8"}
 
 
@@ -188,9 +190,9 @@ class ObservationRepository:
         return {identity: SeriesData(**decode_rows(packed.get(identity, b""), _SERIES_LAYOUT)) for identity in starts}
 
     def extents_since(self, starts: Mapping[int, datetime]) -> Extents:
-        """Return what each datastream has from its own time on in five figures, in one statement and in the order of `starts`."""
+        """Return what each datastream has from its own time on in a few figures, in one statement and in the order of `starts`."""
         n = len(starts)
-        found = Extents(np.full(n, np.nan), np.full(n, np.nan), *(np.zeros(n, dtype=np.int64) for _ in range(3)))
+        found = Extents(*(np.full(n, np.nan) for _ in range(3)), *(np.zeros(n, dtype=np.int64) for _ in range(4)))
         if n == 0:
             return found
         parameters = {
@@ -201,7 +203,8 @@ class ObservationRepository:
         with self._database.transaction() as connection:
             rows = decode_rows(fetch_packed(connection, SQL.pack_extents_since, parameters), _EXTENTS_LAYOUT)
         at = rows["place"] - 1
-        found.low[at], found.high[at], found.newest_us[at] = rows["low"], rows["high"], rows["newest"].astype(np.int64)
+        found.low[at], found.high[at], found.last[at] = rows["low"], rows["high"], rows["last"]
+        found.first_us[at], found.newest_us[at] = rows["first"].astype(np.int64), rows["newest"].astype(np.int64)
         found.count[at], found.unusable[at] = rows["count"], rows["unusable"]
         return found
 

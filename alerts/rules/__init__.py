@@ -27,7 +27,7 @@ from alerts.rules import (
     threshold,
     trend,
 )
-from alerts.rules.context import Context, Definition
+from alerts.rules.context import Calm, Context, Definition
 from alerts.rules.definition import Ladder, Reader, Scope, moment
 from alerts.rules.inputs import Watch
 from domain.alert import Evaluation
@@ -77,7 +77,7 @@ class RuleKind:
     needs: frozenset[str] = frozenset()
     watched: Callable[[Any], Watch] | None = None
     anchors: Callable[[Any, str], tuple[str, ...]] | None = None
-    calm: Callable[[Any, Datastream, Datastream | None], tuple[float, float] | None] | None = None
+    calm: Callable[[Any, Datastream, Datastream | None], Calm | None] | None = None
 
 
 _FINDINGS, _LICENCES = frozenset({"findings"}), frozenset({"licences"})

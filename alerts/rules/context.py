@@ -205,10 +205,22 @@ def subsidence_factor(datastream: Datastream, source: Datastream | None) -> floa
     return sign / float(np.cos(np.radians(incidence)))
 
 
-def calm_span(
-    ladder: Ladder, quantity: str, unit: str, datastream: Datastream, source: Datastream | None
-) -> tuple[float, float] | None:
-    """Return between which values, in the datastream's unit, no sample passes a limit of `judged` or is kept by one; None = unknown.
+@dataclass(frozen=True, slots=True)
+class Calm:
+    """Between `low` and `high`, in the datastream's unit, no sample says anything; its value for the rule is `factor` times it in `unit`."""
+
+    low: float
+    high: float
+    unit: str
+    factor: float
+
+    def value_of(self, result: float, datastream: Datastream) -> float:
+        """Return what a result is in the rule's quantity and unit."""
+        return self.factor * float(convert(result, datastream.unit, self.unit))
+
+
+def calm_of(ladder: Ladder, quantity: str, unit: str, datastream: Datastream, source: Datastream | None) -> Calm | None:
+    """Return between which values no sample passes a limit of `judged` or is kept by one; None = unknown.
 
     A hair less than that: a value so near a limit that rounding could tell it from the other side is judged by itself.
     """
@@ -221,7 +233,8 @@ def calm_span(
     except UnitError:
         return None
     hair = 1e-9 * (1.0 + abs(bound))
-    return (-np.inf, bound - hair) if ladder.above == (factor > 0.0) else (bound + hair, np.inf)
+    span = (-np.inf, bound - hair) if ladder.above == (factor > 0.0) else (bound + hair, np.inf)
+    return Calm(*span, unit, factor)
 
 
 def usable(samples: SeriesData, events: Sequence[StationEvent]) -> npt.NDArray[np.bool_]:

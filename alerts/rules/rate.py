@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from alerts.lifecycle import Policy, Trace
-from alerts.rules.context import Context, blind_trace, calm_span, evaluation_of, judged, quantity_of
+from alerts.rules.context import Calm, Context, blind_trace, calm_of, evaluation_of, judged, quantity_of
 from alerts.rules.definition import Action, Ladder, Reader, Scope
 from domain.alert import Evaluation
 from domain.model import Datastream
@@ -69,9 +69,9 @@ def trace(definition: Rate, context: Context) -> Trace:
     return judged(context, definition.ladder, *values, sigmas=definition.sigmas, needs_good=True)
 
 
-def calm(definition: Rate, datastream: Datastream, source: Datastream | None) -> tuple[float, float] | None:
-    """Return between which values, in the datastream's unit, the rule says nothing; None where that is not known beforehand."""
-    return calm_span(definition.ladder, definition.quantity, definition.unit, datastream, source)
+def calm(definition: Rate, datastream: Datastream, source: Datastream | None) -> Calm | None:
+    """Return between which values of a datastream the rule says nothing; None where that is not known beforehand."""
+    return calm_of(definition.ladder, definition.quantity, definition.unit, datastream, source)
 
 
 def evaluate(definition: Rate, context: Context) -> Evaluation:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from alerts.lifecycle import Policy, Trace
-from alerts.rules.context import Context, blind_trace, calm_span, evaluation_of, judged, quantity_of
+from alerts.rules.context import Calm, Context, blind_trace, calm_of, evaluation_of, judged, quantity_of
 from alerts.rules.definition import Action, Ladder, Reader, Scope
 from domain.alert import Evaluation, Level, level_of
 from domain.errors import UnitError
@@ -90,11 +90,11 @@ def trace(definition: Threshold, context: Context) -> Trace:
     return judged(context, ladder, *values, sigmas=definition.sigmas, needs_good=definition.needs_good)
 
 
-def calm(definition: Threshold, datastream: Datastream, source: Datastream | None) -> tuple[float, float] | None:
-    """Return between which values, in the datastream's unit, the rule says nothing; None where that is not known beforehand."""
+def calm(definition: Threshold, datastream: Datastream, source: Datastream | None) -> Calm | None:
+    """Return between which values of a datastream the rule says nothing; None where that is not known beforehand."""
     if definition.register_limits:
         return None
-    return calm_span(definition.ladder, definition.quantity, definition.unit, datastream, source)
+    return calm_of(definition.ladder, definition.quantity, definition.unit, datastream, source)
 
 
 def evaluate(definition: Threshold, context: Context) -> Evaluation:

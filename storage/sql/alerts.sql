@@ -28,7 +28,8 @@ FROM jsonb_to_recordset(%s)
               reason text, event_time timestamptz, memory jsonb)
 ON CONFLICT (rule_code, scope) DO UPDATE SET rule_version = excluded.rule_version, verdict = excluded.verdict, level = excluded.level,
     evaluated_at = excluded.evaluated_at, value = excluded.value, reason = excluded.reason, event_time = excluded.event_time,
-    memory = excluded.memory;
+    memory = excluded.memory
+RETURNING rule_code, scope, xmin::text || ctid::text;
 
 -- name: alerts_of
 SELECT alert.identifier, alert.rule_code, alert.rule_version, alert.scope, alert.state, alert.level, alert.peak_level, alert.onset,

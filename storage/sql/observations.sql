@@ -195,11 +195,12 @@ WHERE known.phenomenon_time >= %(least)s AND known.datastream_id = ANY (%(ids)s)
 GROUP BY known.datastream_id;
 
 -- name: pack_extents_since
--- Of many datastreams what each has from its own time on, in five figures; the least of the times lets the planner leave chunks out.
+-- Of many datastreams what each has from its own time on, in a few figures; the least of the times lets the planner leave chunks out.
 SELECT string_agg(int4send(place::integer) || float8send(coalesce(low, 'NaN')) || float8send(coalesce(high, 'NaN'))
-                  || timestamptz_send(newest) || int4send(rows::integer) || int4send(unusable::integer), ''::bytea)
+                  || float8send(coalesce(newest_result, 'NaN')) || timestamptz_send(first_time) || timestamptz_send(newest) || int4send(rows::integer) || int4send(unusable::integer), ''::bytea)
 FROM (
-    SELECT place, min(result) AS low, max(result) AS high, max(phenomenon_time) AS newest, count(*) AS rows,
+    SELECT place, min(result) AS low, max(result) AS high, last(result, phenomenon_time) AS newest_result,
+           min(phenomenon_time) AS first_time, max(phenomenon_time) AS newest, count(*) AS rows,
            count(*) FILTER (WHERE quality NOT IN (1, 2) OR result IS NULL OR result = 'NaN') AS unusable
     FROM unnest(%(ids)s::integer[], %(starts)s::timestamptz[]) WITH ORDINALITY AS wanted (datastream_id, start, place)
     JOIN observation AS known ON known.datastream_id = wanted.datastream_id AND known.phenomenon_time >= wanted.start

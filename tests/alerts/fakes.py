@@ -82,13 +82,12 @@ class Observations:
         for identity, start in starts.items():
             series = self.series(identity, start)
             well = np.isfinite(series.result)
-            values = series.result[well]
-            newest = series.time[-1].astype("datetime64[us]").astype(np.int64) if len(series.time) else 0
+            values, times = series.result[well], series.time.astype("datetime64[us]").astype(np.int64)
             unusable = int((~(well & np.isin(series.quality, list(USABLE)))).sum())
             low, high = (values.min(), values.max()) if len(values) else (np.nan, np.nan)
-            found.append((low, high, newest, len(series.time), unusable))
-        low, high, newest_us, count, unusable_count = (np.array(column) for column in zip(*found, strict=True))
-        return Extents(low, high, newest_us, count, unusable_count)
+            last, first_us, newest_us = (series.result[-1], times[0], times[-1]) if len(times) else (np.nan, 0, 0)
+            found.append((low, high, last, first_us, newest_us, len(times), unusable))
+        return Extents(*(np.array(column) for column in zip(*found, strict=True)))
 
     def changed_after(self, seqs: Mapping[int, int]) -> dict[int, datetime]:
         changed: dict[int, datetime] = {}
