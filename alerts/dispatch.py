@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 
@@ -54,6 +55,8 @@ class Dispatcher:
         Notifications a receiver and run.
     zone
         The node's zone, in which hours of duty and digests are meant.
+    at_once
+        Receivers that are served at the same time, each by itself in order: a slow one holds up no other.
     """
 
     def __init__(
@@ -65,8 +68,10 @@ class Dispatcher:
         max_attempts: int = MAX_ATTEMPTS,
         batch: int = 100,
         zone: tzinfo = UTC,
+        at_once: int = 1,
     ) -> None:
         self._store = store
+        self._at_once = at_once
         self._notifiers = notifiers
         self._rng = rng
         self._max_attempts = max_attempts
@@ -78,17 +83,23 @@ class Dispatcher:
 
         `go_on` is asked before each message, so that who may send no longer stops in the middle.
         """
-        report = DispatchReport()
-        for receiver in self._store.receivers():
-            self._serve(receiver, now, report, go_on)
-        return report
+        receivers = self._store.receivers()
+        if min(len(receivers), self._at_once) < 2:
+            reports = [self._serve(receiver, now, go_on) for receiver in receivers]
+        else:
+            with ThreadPoolExecutor(min(len(receivers), self._at_once), thread_name_prefix="receiver") as pool:
+                reports = list(pool.map(lambda receiver: self._serve(receiver, now, go_on), receivers))
+        return DispatchReport(
+            sum(item.sent for item in reports), sum(item.failed for item in reports), sum(item.dead for item in reports)
+        )
 
-    def _serve(self, receiver: Receiver, now: datetime, report: DispatchReport, go_on: Callable[[], bool]) -> None:
+    def _serve(self, receiver: Receiver, now: datetime, go_on: Callable[[], bool]) -> DispatchReport:
+        """Send one receiver what is due to it, in order."""
+        report = DispatchReport()
         for notification in self._due(receiver, now):
-            if notification.next_attempt_at > now or not go_on():
-                return
-            if not self._send(receiver, notification, now, report):
-                return
+            if notification.next_attempt_at > now or not go_on() or not self._send(receiver, notification, now, report):
+                break
+        return report
 
     def _due(self, receiver: Receiver, now: datetime) -> Sequence[Notification]:
         """Return what may go now; what belongs into a digest is bundled first, and the digest comes with the next run."""

@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 AUTHORITY_PARTS = (("body_code", 3), ("unit_code", 3), ("extension", 2))
 """Parts of a GB/T 35965.1 identifier after the region, with their widths."""
 
+RECEIVERS_AT_ONCE = 4
+"""Receivers that are served at the same time; each takes a database connection for moments."""
+
 
 class Container:
     """Everything a process works with; a context manager that closes what was opened."""
@@ -307,7 +310,7 @@ class Container:
             secrets=self.secrets,
         )
         notifiers = build(settings)
-        return Dispatcher(self.alerts, notifiers, np.random.default_rng(), zone=self.issuer.zone)
+        return Dispatcher(self.alerts, notifiers, np.random.default_rng(), zone=self.issuer.zone, at_once=RECEIVERS_AT_ONCE)
 
     def leadership(self, name: str) -> Leadership:
         """Return the leadership that one process at a time can hold."""

@@ -51,12 +51,13 @@ class Leadership:
 
     def held(self) -> bool:
         """Tell whether we lead still: the connection that holds the lock must answer."""
-        if self._connection is None:
+        connection = self._connection  # several threads may ask at the same time
+        if connection is None:
             return False
         try:
-            self._connection.execute(SQL.ping)
+            connection.execute(SQL.ping)
         except psycopg.OperationalError:
-            self._connection.close()
+            connection.close()
             self._connection = None
             return False
         return True

@@ -29,6 +29,7 @@ class MqttNotifier:
     def __init__(self, settings: NotifierSettings) -> None:
         self._settings = settings
         self._clients: dict[str, _Connection] = {}
+        self._one_at_a_time = threading.Lock()
 
     def deliver(self, receiver: Receiver, notification: Notification) -> None:
         """Publish and wait for the broker's acknowledgement; whatever goes wrong is worth a retry."""
@@ -36,6 +37,10 @@ class MqttNotifier:
         if not url:
             raise DeliveryError("no broker is set", retryable=False)
         body = body_of(notification)
+        with self._one_at_a_time:
+            self._publish(url, body)
+
+    def _publish(self, url: str, body: Mapping[str, Any]) -> None:
         connection = self._clients.setdefault(url, _Connection(url, self._settings.timeout_s))
         text = json.dumps(body, ensure_ascii=False, sort_keys=True).encode()
         try:

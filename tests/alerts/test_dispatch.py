@@ -87,6 +87,29 @@ def test_a_receiver_that_is_down_does_not_hold_up_another(world):
     assert len(up.taken) == 1
 
 
+def test_receivers_are_served_at_the_same_time_and_each_in_order(world):
+    world.store.save_receiver(replace(STAFF, code="other", kind="mqtt"))
+    world.feed(DEPTH_CODE, [(5, 13.0)])
+    answered = threading.Event()
+
+    class Slow(Recording):
+        def deliver(self, receiver, notification):
+            assert answered.wait(30.0), "the other receiver was held up"
+            super().deliver(receiver, notification)
+
+    class Quick(Recording):
+        def deliver(self, receiver, notification):
+            super().deliver(receiver, notification)
+            answered.set()
+
+    slow, quick = Slow(), Quick()
+    sender = Dispatcher(world.store, {"webhook": slow, "mqtt": quick}, np.random.default_rng(1), at_once=2)
+    report = sender.run_once(T0 + timedelta(days=9))
+    assert (report.sent, report.failed) == (len(keys(world)), 0)
+    assert slow.taken == [item.idempotency_key for item in world.store.tables.outbox.values() if item.receiver_code == "staff"]
+    assert len(quick.taken) == 1
+
+
 def test_what_no_retry_can_mend_is_a_dead_letter_and_can_be_replayed_under_its_key(world):
     notifier = Recording(DeliveryError("HTTP 400", retryable=False))
     sender = dispatcher(world, notifier)

@@ -125,6 +125,29 @@ def test_states_are_replaced_without_a_ledger_entry(store: AlertStore, datastrea
     assert store.current_seq() == seq
 
 
+def test_a_worker_that_remembers_states_reads_what_another_one_wrote_and_nothing_that_was_rolled_back(
+    store: AlertStore, datastream: Datastream, database: Database
+) -> None:
+    key, other = RuleKey("subsidence", datastream.code), AlertRepository(database)
+    state = RuleState("subsidence", datastream.code, 1, Verdict.OK, Level.NONE, NOW, value=1.0, memory={"at": NOW.isoformat()})
+
+    def seen_by(repository: AlertStore) -> RuleState | None:
+        with repository.transaction([key]) as unit:
+            return unit.states([key]).get(key)
+
+    assert seen_by(store) is None
+    with store.transaction([key]) as unit:
+        unit.put_states([state])
+    assert seen_by(store) == seen_by(other) == state
+    with other.transaction([key]) as unit:
+        unit.put_states([replace(state, value=2.0)])
+    assert seen_by(store) == seen_by(other) == replace(state, value=2.0)
+    with pytest.raises(ZeroDivisionError), store.transaction([key]) as unit:
+        unit.put_states([replace(state, value=3.0)])
+        raise ZeroDivisionError
+    assert seen_by(store) == replace(state, value=2.0)
+
+
 def test_an_identifier_is_given_once(store: AlertStore, datastream: Datastream) -> None:
     at = datetime(2026, 1, 1, 15, 59, 59, 700_000, tzinfo=UTC)
     with store.transaction() as one, store.transaction() as other:
