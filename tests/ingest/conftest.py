@@ -1,12 +1,19 @@
 from __future__ import annotations
 
+import uuid
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
+import paho.mqtt.client as paho
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from domain.datum import DatumOffset
+from domain.model import Datastream, Station, StationKind
 from ingest.pipeline import Pipeline
+from tests.conftest import BrokerLogin
 from tests.ingest.memory import MemoryRegistry, MemoryStore
+from tests.waiting import wait_until
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 JIAXING = DatumOffset("CN-WUSONG", "CN-H85", "3304", -1.828, "test table")
@@ -26,3 +33,26 @@ def store() -> MemoryStore:
 @pytest.fixture
 def pipeline(registry: MemoryRegistry, store: MemoryStore) -> Pipeline:
     return Pipeline(registry, store)
+
+
+@pytest.fixture
+def sender(broker: BrokerLogin, station: str) -> Iterator[paho.Client]:
+    """A device of the station, connected."""
+    broker.stack.add_gateway("mqtt-test", "secret", stations=(station,))
+    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+    client.username_pw_set("mqtt-test", "secret")
+    client.connect(broker.host, broker.port)
+    client.loop_start()
+    wait_until(client.is_connected, 10, "the sender's connection")
+    yield client
+    client.disconnect()
+    client.loop_stop()
+
+
+@pytest.fixture
+def station(registry: MemoryRegistry) -> str:
+    """A well with a datastream of its own."""
+    code = f"M{uuid.uuid4().hex[:8]}"
+    registry.add_station(Station(code, StationKind.OBSERVATION_WELL, code, code), actor="test")
+    registry.add_datastream(Datastream(code, "depth_to_water", "m"), actor="test")
+    return code

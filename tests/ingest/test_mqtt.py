@@ -5,21 +5,17 @@ from __future__ import annotations
 import json
 import threading
 import time
-import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import paho.mqtt.client as paho
 import pytest
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from domain.errors import ConfigurationError
-from domain.model import Datastream, Station, StationKind
 from ingest.pipeline import Pipeline
 from ingest.transports.mqtt import MqttIngest, MqttSettings
 from ingest.transports.mqtt_address import parse_broker_url
 from tests.conftest import BrokerLogin
-from tests.ingest.memory import MemoryRegistry, MemoryStore
+from tests.ingest.memory import MemoryStore
 from tests.waiting import wait_until
 
 
@@ -57,27 +53,6 @@ class Running:
         self.stop_event.set()
         self.thread.join(10)
         assert not self.thread.is_alive()
-
-
-@pytest.fixture
-def sender(broker: BrokerLogin, station: str) -> Iterator[paho.Client]:
-    broker.stack.add_gateway("mqtt-test", "secret", stations=(station,))
-    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
-    client.username_pw_set("mqtt-test", "secret")
-    client.connect(broker.host, broker.port)
-    client.loop_start()
-    wait_until(client.is_connected, 10, "the sender's connection")
-    yield client
-    client.disconnect()
-    client.loop_stop()
-
-
-@pytest.fixture
-def station(registry: MemoryRegistry) -> str:
-    code = f"M{uuid.uuid4().hex[:8]}"
-    registry.add_station(Station(code, StationKind.OBSERVATION_WELL, code, code), actor="test")
-    registry.add_datastream(Datastream(code, "depth_to_water", "m"), actor="test")
-    return code
 
 
 def running(broker: BrokerLogin, pipeline: Pipeline, client_id: str, protocol: str = "auto") -> Running:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import threading
-import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 
@@ -17,12 +15,11 @@ from hypothesis import strategies as st
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from benchmarks.links import Link as Relay
-from domain.model import Datastream, Station, StationKind
 from ingest.pipeline import Pipeline
 from ingest.transports.mqtt import MqttIngest, MqttSettings
 from ingest.transports.mqtt_link import Link, Wire, WiredClient
 from tests.conftest import BrokerLogin
-from tests.ingest.memory import MemoryRegistry, MemoryStore
+from tests.ingest.memory import MemoryStore
 from tests.ingest.test_mqtt import Running, send
 from tests.waiting import wait_until
 
@@ -109,27 +106,6 @@ def test_the_end_of_a_connection_is_read_as_its_end() -> None:
     there.close()
     assert (wire.recv(1), wire.recv(1), wire.recv(1)) == (b"x", b"y", b"")
     wire.close()
-
-
-@pytest.fixture
-def station(registry: MemoryRegistry) -> str:
-    code = f"L{uuid.uuid4().hex[:8]}"
-    registry.add_station(Station(code, StationKind.OBSERVATION_WELL, code, code), actor="test")
-    registry.add_datastream(Datastream(code, "depth_to_water", "m"), actor="test")
-    return code
-
-
-@pytest.fixture
-def sender(broker: BrokerLogin, station: str) -> Iterator[paho.Client]:
-    broker.stack.add_gateway(f"link-{station}", "secret", stations=(station,))
-    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
-    client.username_pw_set(f"link-{station}", "secret")
-    client.connect(broker.host, broker.port)
-    client.loop_start()
-    wait_until(client.is_connected, 10, "the sender's connection")
-    yield client
-    client.disconnect()
-    client.loop_stop()
 
 
 def ingest(url: str, pipeline: Pipeline, station: str) -> MqttIngest:
