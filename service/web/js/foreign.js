@@ -76,7 +76,7 @@ function facts(full) {
     ["foreign.says", pick(full.explanation)], ["foreign.proposed", pick(full.instruction)],
     ["foreign.onset", full.onset ? dateTime(full.onset) : null], ["foreign.expires", full.expires ? dateTime(full.expires) : null],
     ["fact.acknowledged", full.acknowledged_by ? `${full.acknowledged_by} · ${dateTime(full.acknowledged_at)}` : null],
-  ].filter(([, value]) => value && value !== full.identifier.concat(" "));
+  ].filter(([, value]) => value);
   return [
     h("dl", { class: "facts-grid" }, rows.map(([key, value]) => [h("dt", {}, t(key)), h("dd", {}, value)])),
     full.acknowledged ? null : h("div", { class: "alert-actions" },
