@@ -255,6 +255,31 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file of which every row is stored as it was read.
+
+    Attributes
+    ----------
+    contents
+        Digests of the parts that its rows were stored as (`Batch.content_sha256`).
+    rows
+        How many rows it has, repeated ones too.
+    stations
+        Codes of the stations that it names.
+    notes
+        What its format tells of it beside the rows.
+    register_mark
+        The newest change of a register when it was read.
+    """
+
+    contents: tuple[str, ...]
+    rows: int
+    stations: tuple[str, ...]
+    notes: Mapping[str, Any]
+    register_mark: int
+
+
+@dataclass(frozen=True, slots=True)
 class CommitCounts:
     """What a commit did. `ledger_seq` is None when it changed no observation."""
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from domain.datum import DatumOffset
 from domain.licence import Licence, Limit
 from domain.model import Datastream, Device, ObservedProperty, Sensor, Station, StationEvent
-from domain.observation import Batch, CommitCounts, FloatArray, TimeArray
+from domain.observation import Batch, CommitCounts, FloatArray, StoredFile, TimeArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,15 @@ class ObservationStore(Protocol):
 
     def commit(self, batch: Batch) -> CommitCounts:
         """Store a batch in one transaction; recognise duplicates, keep corrections as revisions, quarantine rejects."""
+
+    def register_mark(self) -> int:
+        """Return the newest change of a station, sensor, datastream, event or setting: rows may be read otherwise after it."""
+
+    def remember_file(self, key_sha256: str, file: StoredFile) -> None:
+        """Remember a file, unless a register has changed since its mark or a part of it is not known as stored whole."""
+
+    def recall_file(self, key_sha256: str) -> StoredFile | None:
+        """Return a remembered file while no register has changed and each of its rows still stands as it was stored."""
 
 
 class ObservationReader(Protocol):

@@ -10,19 +10,31 @@ from __future__ import annotations
 import codecs
 import gzip
 import hashlib
+import json
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from domain.errors import FormatError, InputError
-from domain.observation import Batch, Columns, CommitCounts, ParsedPayload, QuarantineEntry, RawPayload, Rejected, columns
+from domain.observation import (
+    Batch,
+    Columns,
+    CommitCounts,
+    ParsedPayload,
+    QuarantineEntry,
+    RawPayload,
+    Rejected,
+    StoredFile,
+    columns,
+)
 from domain.ports import ObservationStore, RawFiles
 from ingest.ahead import read_ahead
 from ingest.checking import storable, without_contradictions
@@ -191,6 +203,14 @@ class Outcome:
         self.batch_ids += [counts.batch_id] if counts.batch_id is not None else []
 
 
+class _Part(NamedTuple):
+    """What came of a part: counts, what was refused in it, and the digest of its rows (None = none were left)."""
+
+    counts: CommitCounts
+    rejected: list[Rejected]
+    content: str | None
+
+
 class _Importer:
     """One import of one large file."""
 
@@ -209,6 +229,25 @@ class _Importer:
         self.rehearse, self.watch, self.parameters = rehearse, watch, parameters
         self.outcome = Outcome()
         self._raw: Future[RawPayload] | None = None
+        self._contents: list[str | None] = []
+
+    def recognise(self, known: StoredFile, now: datetime) -> None:
+        """Note that a file came again of which every row stands as it was stored; nothing of it is read anew."""
+        with ThreadPoolExecutor(1, "archive") as archive:
+            self._raw = archive.submit(self._keep, now)
+            self._commit(columns([], [], []), [], None, recognised_rows=known.rows)
+        self.outcome.counts += CommitCounts(0, known.rows, 0, 0, None, None)
+        self.outcome.stations.update(dict.fromkeys(known.stations))
+        self.outcome.notes.update(known.notes)
+        self.watch("storing", known.rows, known.rows)
+
+    def remember(self, key_sha256: str, register_mark: int) -> None:
+        """Let the file be recognised the next time, where all of its rows are stored and there is nothing else to tell of it."""
+        counts, contents = self.outcome.counts, [content for content in self._contents if content is not None]
+        if counts.rejected or counts.corrected or not contents or len(contents) < len(self._contents):
+            return
+        rows, stations = counts.accepted + counts.duplicate, tuple(self.outcome.stations)
+        self.store.remember_file(key_sha256, StoredFile(tuple(contents), rows, stations, self.outcome.notes, register_mark))
 
     def run(
         self, payloads: Callable[[ByteSource], Iterator[ParsedPayload]], resolver: StreamResolver, now: datetime, spool: Spool
@@ -243,7 +282,7 @@ class _Importer:
         """Commit the parts, several at once; the pool of writers never holds more parts than it has threads."""
         stored = 0
         with ThreadPoolExecutor(WRITERS, "commit") as writers:
-            running: list[tuple[int, Future[tuple[CommitCounts, list[Rejected]]]]] = []
+            running: list[tuple[int, Future[_Part]]] = []
             try:
                 for part in spool.parts():
                     if len(running) == WRITERS:
@@ -260,20 +299,23 @@ class _Importer:
                 self.watch("storing", stored, spool.rows)
                 raise
 
-    def _finish(self, rows: int, part: Future[tuple[CommitCounts, list[Rejected]]]) -> int:
-        self.outcome.take(*part.result())
+    def _finish(self, rows: int, part: Future[_Part]) -> int:
+        counts, rejected, content = part.result()
+        self.outcome.take(counts, rejected)
+        self._contents.append(content)
         return rows
 
-    def _store_part(self, rows: Columns) -> tuple[CommitCounts, list[Rejected]]:
+    def _store_part(self, rows: Columns) -> _Part:
         kept, refused = without_contradictions(rows)
         raw = self._lines({line for line, _, _ in refused})
         rejected = [Rejected(line, code, reason, raw[line]) for line, code, reason in sorted(refused)]
-        return self._committed(kept, rejected, content_sha256(kept) if len(kept) else None), rejected
+        content = content_sha256(kept) if len(kept) else None
+        return _Part(self._committed(kept, rejected, content), rejected, content)
 
-    def _commit(self, rows: Columns, rejected: list[Rejected], content: str | None) -> None:
-        self.outcome.take(self._committed(rows, rejected, content), rejected)
+    def _commit(self, rows: Columns, rejected: list[Rejected], content: str | None, **noted: Any) -> None:
+        self.outcome.take(self._committed(rows, rejected, content, **noted), rejected)
 
-    def _committed(self, rows: Columns, rejected: list[Rejected], content: str | None) -> CommitCounts:
+    def _committed(self, rows: Columns, rejected: list[Rejected], content: str | None, **noted: Any) -> CommitCounts:
         if self.rehearse or self._raw is None:
             return CommitCounts(len(rows), 0, 0, len(rejected), None, None)
         batch = Batch(
@@ -287,7 +329,7 @@ class _Importer:
             profile=self.template.profile,
             sha256=self.template.sha256,
             received_at=self.template.received_at,
-            parameters=self.parameters(),
+            parameters={**self.parameters(), **noted},
             content_sha256=content,
         )
         return self.store.commit(batch)
@@ -319,6 +361,22 @@ def content_sha256(rows: Columns) -> str:
     if rows.reasons is not None and rows.reasons.any():
         digest.update("\n".join(" ".join(codes) if codes else "" for codes in rows.reasons).encode())
     return digest.hexdigest()
+
+
+def reading_sha256(
+    file: LargeFile, entry: Format, profile: Profile | None, context: ImportContext, resolver: StreamResolver
+) -> str:
+    """Return a digest of a file and of all beside the registers that decides what its rows become."""
+    ways = {
+        "version": version("groundwatch"),
+        "file": file.sha256,
+        "format": entry.name,
+        "profile": asdict(profile) if profile else None,
+        "context": asdict(context),
+        "zone": str(resolver.zone),
+        "convert_datum": resolver.convert_datum,
+    }
+    return hashlib.sha256(json.dumps(ways, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def import_large(
@@ -376,6 +434,13 @@ def import_large(
     stream = entry.stream
     told = watch or (lambda *_: None)
     importer = _Importer(file, template, store, raw_files, rehearse=rehearse, watch=told, parameters=parameters)
+    key, mark = reading_sha256(file, entry, profile, context, resolver), store.register_mark()
+    known = None if rehearse else store.recall_file(key)
+    if known is not None:
+        importer.recognise(known, now)
+        return importer.outcome
     with Spool(spool) as spooled:
         importer.run(lambda source: stream(source, encoding, profile, context), resolver, now, spooled)
+    if not (rehearse or resolver.has_news):
+        importer.remember(key, mark)
     return importer.outcome

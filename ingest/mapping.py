@@ -142,6 +142,11 @@ class StreamResolver:
         self._rehearsed: dict[str, Station] = {}
         self._datums: tuple[str, ...] = ()
 
+    @property
+    def has_news(self) -> bool:
+        """Is there more to tell of this import than its counts: what was made, is unconfirmed, or was converted?"""
+        return self.created != Created() or bool(self.notes or self.conversions)
+
     def resolve(self, stream: SourceStream) -> Target | Refusal:
         """Return where a stream goes, or why it cannot go anywhere."""
         reference = stream.attributes.get(_REFERENCE)

@@ -65,8 +65,7 @@ def _is_stored(connection: Connection, batch: Batch, prepared: Prepared) -> bool
     rows = prepared.rows
     if batch.content_sha256 is None or not len(rows):
         return False
-    parameters = {"content": batch.content_sha256, "low": int(rows.stream[0]), "high": int(rows.stream[-1]), **_bounds(rows)}
-    row = connection.execute(SQL.is_stored_part, parameters).fetchone()
+    row = connection.execute(SQL.is_stored_part, {"content": batch.content_sha256, **_place(rows)}).fetchone()
     return row is not None and bool(row[0])
 
 
@@ -74,7 +73,14 @@ def _note_part(connection: Connection, batch: Batch, prepared: Prepared, outcome
     """Remember rows that all were new, so that they are recognised when they come again."""
     if batch.content_sha256 is None or not len(outcome) or (outcome != NEW).any():
         return
-    connection.execute(SQL.insert_part, {"content": batch.content_sha256, "batch_id": stamp.batch_id, "rows": len(prepared.rows)})
+    rows = prepared.rows
+    part = {"content": batch.content_sha256, "batch_id": stamp.batch_id, "rows": len(rows), **_place(rows)}
+    connection.execute(SQL.insert_part, part)
+
+
+def _place(rows: Columns) -> dict[str, Any]:
+    """Return where rows in the order of the primary key lie."""
+    return {"low": int(rows.stream[0]), "high": int(rows.stream[-1]), **_bounds(rows)}
 
 
 def _lock(connection: Connection, rows: Columns) -> None:

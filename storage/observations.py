@@ -14,15 +14,17 @@ import numpy as np
 from psycopg.rows import args_row, class_row
 
 from domain.errors import RequestError
-from domain.observation import Batch, CommitCounts
+from domain.observation import Batch, CommitCounts, StoredFile
 from domain.ports import Extents, SeriesData
 from storage.arrays import ids_parameter, times_parameter
 from storage.commit import commit_batch, fetch_packed
 from storage.copy_format import decode_rows
 from storage.database import Connection, Database
+from storage.json_values import jsonb
 from storage.queries import load_statements
 
 SQL = load_statements("observations")
+REGISTERS = load_statements("registers")
 RESOLUTIONS = ("1h", "1d", "1mo")
 _EXTENTS_LAYOUT = {
     "place": "i4", "low": "f8", "high": "f8", "last": "f8", "first": "M8", "newest": "M8", "count": "i4", "unusable": "i4",
@@ -165,6 +167,34 @@ class ObservationRepository:
         """
         with self._database.transaction() as connection:
             return commit_batch(connection, batch)
+
+    def register_mark(self) -> int:
+        """Return the newest change of a station, sensor, datastream, event or setting, as a ledger sequence."""
+        with self._database.transaction() as connection:
+            row = connection.execute(REGISTERS.register_mark).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def remember_file(self, key_sha256: str, file: StoredFile) -> None:
+        """Remember a file, unless a register has changed since its mark or a part of it is not known as stored whole."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                SQL.remember_file,
+                {
+                    "key": key_sha256,
+                    "contents": list(file.contents),
+                    "rows": file.rows,
+                    "stations": list(file.stations),
+                    "notes": jsonb(file.notes),
+                    "mark": file.register_mark,
+                },
+            )
+
+    def recall_file(self, key_sha256: str) -> StoredFile | None:
+        """Return a remembered file while no register has changed and each of its rows still stands as it was stored."""
+        with self._database.transaction() as connection:
+            row = connection.execute(SQL.recall_file, {"key": key_sha256}).fetchone()
+        return None if row is None else StoredFile(tuple(row[0]), row[1], tuple(row[2]), row[3], row[4])
 
     def series(
         self, datastream_id: int, start: datetime | None = None, end: datetime | None = None, *, as_of: int | None = None

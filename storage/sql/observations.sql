@@ -55,8 +55,32 @@ SELECT part.rows = (
 FROM import_part AS part WHERE part.content_sha256 = %(content)s;
 
 -- name: insert_part
-INSERT INTO import_part (content_sha256, batch_id, rows) VALUES (%(content)s, %(batch_id)s, %(rows)s)
-ON CONFLICT (content_sha256) DO UPDATE SET batch_id = excluded.batch_id, rows = excluded.rows;
+INSERT INTO import_part (content_sha256, batch_id, rows, datastream_low, datastream_high, time_first, time_last)
+VALUES (%(content)s, %(batch_id)s, %(rows)s, %(low)s, %(high)s, %(first)s, %(last)s)
+ON CONFLICT (content_sha256) DO UPDATE
+SET (batch_id, rows, datastream_low, datastream_high, time_first, time_last) = (excluded.batch_id, excluded.rows, excluded.datastream_low,
+     excluded.datastream_high, excluded.time_first, excluded.time_last);
+
+-- name: remember_file
+INSERT INTO import_file (key_sha256, contents, rows, stations, notes, register_seq)
+SELECT %(key)s, %(contents)s, %(rows)s, %(stations)s, %(notes)s, %(mark)s
+WHERE %(mark)s = (SELECT coalesce(max(seq), 0) FROM ledger WHERE kind IN ('configuration', 'event'))
+  AND (SELECT count(*) FROM import_part WHERE content_sha256 = ANY (%(contents)s) AND time_last IS NOT NULL) = cardinality(%(contents)s::text[])
+ON CONFLICT (key_sha256) DO UPDATE
+SET (contents, rows, stations, notes, register_seq) = (excluded.contents, excluded.rows, excluded.stations, excluded.notes, excluded.register_seq);
+
+-- name: recall_file
+-- A remembered file, while no register has changed and every part of it stands, each looked for where it lies.
+SELECT contents, rows, stations, notes, register_seq
+FROM import_file AS file
+WHERE key_sha256 = %(key)s
+  AND register_seq = (SELECT coalesce(max(seq), 0) FROM ledger WHERE kind IN ('configuration', 'event'))
+  AND (SELECT count(*) = cardinality(file.contents)
+              AND bool_and(part.rows = (SELECT count(*) FROM observation AS stored
+                                        WHERE stored.datastream_id BETWEEN part.datastream_low AND part.datastream_high
+                                          AND stored.phenomenon_time BETWEEN part.time_first AND part.time_last
+                                          AND stored.batch_id = part.batch_id))
+       FROM import_part AS part WHERE part.content_sha256 = ANY (file.contents));
 
 -- name: create_staging
 CREATE TEMPORARY TABLE IF NOT EXISTS staged_observation (

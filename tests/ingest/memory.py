@@ -13,7 +13,7 @@ import yaml
 from domain.datum import DatumOffset
 from domain.errors import ConflictError, UnavailableError
 from domain.model import Datastream, Device, ObservedProperty, Sensor, Station, ValueKind
-from domain.observation import Batch, CommitCounts
+from domain.observation import Batch, CommitCounts, StoredFile
 
 CONFIG = Path(__file__).resolve().parents[2] / "service" / "config"
 
@@ -74,6 +74,11 @@ class MemoryRegistry:
         self.datastreams[datastream.code.casefold()] = made
         return made
 
+    def confirm_all(self) -> None:
+        """A person has looked at everything that imports made."""
+        self.stations = {code: replace(item, confirmed=True) for code, item in self.stations.items()}
+        self.datastreams = {code: replace(item, confirmed=True) for code, item in self.datastreams.items()}
+
     def datum_codes(self) -> Sequence[str]:
         return sorted(self.datums)
 
@@ -95,6 +100,8 @@ class MemoryStore:
         self.revisions: list[tuple[object, ...]] = []
         self.batches: list[Batch] = []
         self.quarantine: list[object] = []
+        self.files: dict[str, tuple[StoredFile, dict[tuple[int, np.datetime64], tuple[object, ...]]]] = {}
+        self.mark = 0
         self.is_out_of_reach = False
         self.fails_on: object = None
 
@@ -124,6 +131,19 @@ class MemoryStore:
         self.quarantine.extend(batch.quarantine)
         changed = len(self.batches) if accepted + corrected else None
         return CommitCounts(accepted, duplicate, corrected, len(batch.quarantine), len(self.batches), changed)
+
+    def register_mark(self) -> int:
+        return self.mark
+
+    def remember_file(self, key_sha256: str, file: StoredFile) -> None:
+        known = {batch.content_sha256 for batch in self.batches}
+        if file.register_mark == self.mark and known >= set(file.contents):
+            self.files[key_sha256] = (file, dict(self.rows))
+
+    def recall_file(self, key_sha256: str) -> StoredFile | None:
+        file, rows = self.files.get(key_sha256, (None, {}))
+        stands = file is not None and file.register_mark == self.mark and rows.items() <= self.rows.items()
+        return file if stands else None
 
     def values(self, datastream: Datastream | None) -> dict[str, float]:
         assert datastream is not None

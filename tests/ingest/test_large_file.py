@@ -231,3 +231,69 @@ def test_the_digest_of_rows_sees_every_value_and_no_line() -> None:
     ]
     assert content_sha256(rows) == content_sha256(columns(rows.stream, rows.time, rows.result, line=[7, 8, 9]))
     assert len({content_sha256(other) for other in [rows, *others]}) == len(others) + 1
+
+
+@pytest.fixture
+def blocks_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Name the files of which rows were parsed."""
+    parsed: list[str] = []
+    run = large_file._Importer.run
+
+    def noted(self: Any, *arguments: Any) -> None:
+        parsed.append(self.file.filename)
+        run(self, *arguments)
+
+    monkeypatch.setattr(large_file._Importer, "run", noted)
+    return parsed
+
+
+def known_wells(pipeline: Pipeline, tmp_path: Path) -> list[str]:
+    """Import a small file that makes the wells, and say that a person has confirmed them; return the rows of a larger one."""
+    ingest(pipeline, written(tmp_path, lines(3), "first.csv"))
+    registry = pipeline.registry
+    assert isinstance(registry, MemoryRegistry)
+    registry.confirm_all()
+    return lines(1000)
+
+
+def test_the_very_same_file_is_recognised_without_reading_its_rows(
+    small: None, pipeline: Pipeline, store: MemoryStore, tmp_path: Path, blocks_read: list[str]
+) -> None:
+    path = written(tmp_path, known_wells(pipeline, tmp_path))
+    first = ingest(pipeline, path)
+    blocks_read.clear()
+    again = ingest(pipeline, path)
+    assert blocks_read == []
+    assert (again.accepted, again.duplicate, again.corrected, again.rejected) == (0, 1000, 0, 0)
+    assert (again.stations, again.sha256, again.notes) == (first.stations, first.sha256, first.notes)
+    assert store.batches[-1].parameters["recognised_rows"] == 1000
+
+
+def test_what_may_have_changed_is_read_again(
+    small: None, pipeline: Pipeline, store: MemoryStore, tmp_path: Path, blocks_read: list[str]
+) -> None:
+    rows = known_wells(pipeline, tmp_path)
+    path = written(tmp_path, rows)
+    ingest(pipeline, path)
+    store.mark += 1  # somebody changed a register
+    ingest(pipeline, path)
+    ingest(pipeline, path)
+    assert len(blocks_read) == 1 + 2  # the small file of the wells, the first time, and after the change
+    key = next(iter(store.rows))
+    store.rows[key] = ("corrected",)
+    ingest(pipeline, path)
+    assert len(blocks_read) == 4
+    (tmp_path / "p.yaml").write_text(PROFILE.replace("zone: UTC", "zone: Asia/Shanghai"), encoding="utf-8")
+    ingest(pipeline, path)
+    assert len(blocks_read) == 5
+
+
+def test_a_file_with_a_refused_row_tells_of_it_every_time(
+    small: None, pipeline: Pipeline, store: MemoryStore, tmp_path: Path, blocks_read: list[str]
+) -> None:
+    rows = known_wells(pipeline, tmp_path)
+    rows[17] = "2024-13-01 00:00,W1,1,"
+    path = written(tmp_path, rows)
+    reports = [ingest(pipeline, path) for _ in range(2)]
+    assert [report.rejected for report in reports] == [1, 1]
+    assert blocks_read.count(path.name) == 2

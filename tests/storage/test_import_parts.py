@@ -10,11 +10,13 @@ import pytest
 
 from domain.errors import ConflictError
 from domain.model import Datastream
+from domain.observation import Batch, StoredFile
 from storage.commit import _classify
 from storage.database import Database
 from storage.observations import ObservationRepository
 from storage.raw_files import FileStore
 from tests.storage.batches import batch_of, id_of
+from tests.storage.conftest import MakeDatastream
 
 CONTENT = "c" * 64
 
@@ -77,3 +79,61 @@ def test_a_file_is_archived_without_being_held_and_only_as_it_was_digested(tmp_p
     with pytest.raises(ConflictError):
         store.keep_file(path, hashlib.sha256(b"x").hexdigest())
     assert len([found for found in (tmp_path / "raw").rglob("*") if found.is_file()]) == 1
+
+
+KEY = "e" * 64
+
+
+def part_of(datastream: Datastream, mark: str, first: int) -> Batch:
+    return replace(batch_of(datastream, range(first, first + 10), range(10)), content_sha256=mark * 64)
+
+
+@pytest.mark.stack
+def test_a_file_is_recalled_while_every_part_of_it_stands_and_no_register_changes(
+    observations: ObservationRepository, make_datastream: MakeDatastream
+) -> None:
+    near, far = make_datastream(), make_datastream()
+    for part in (part_of(near, "1", 0), part_of(far, "2", 5)):
+        observations.commit(part)
+    file = StoredFile(("1" * 64, "2" * 64), 20, (near.station, far.station), {"profile": "p"}, observations.register_mark())
+    assert observations.recall_file(KEY) is None
+    observations.remember_file(KEY, file)
+    observations.commit(batch_of(near, [40], [1.0]))  # beside the file's rows
+    assert observations.recall_file(KEY) == file
+    make_datastream()
+    assert observations.recall_file(KEY) is None
+    observations.remember_file(KEY, file)  # with the mark of before
+    assert observations.recall_file(KEY) is None
+    now = replace(file, register_mark=observations.register_mark())
+    observations.remember_file(KEY, now)
+    assert observations.recall_file(KEY) == now
+    observations.commit(batch_of(far, [9], [99.0]))
+    assert observations.recall_file(KEY) is None
+
+
+@pytest.mark.stack
+def test_a_file_is_not_remembered_where_a_part_was_known_in_part(
+    observations: ObservationRepository, make_datastream: MakeDatastream
+) -> None:
+    datastream = make_datastream()
+    observations.commit(batch_of(datastream, [3], [3.0]))
+    observations.commit(part_of(datastream, "3", 0))
+    observations.remember_file(
+        KEY, StoredFile(("3" * 64,), 10, (datastream.station,), {"profile": "p"}, observations.register_mark())
+    )
+    assert observations.recall_file(KEY) is None
+
+
+@pytest.mark.stack
+def test_a_file_of_which_a_row_was_removed_is_not_recalled(
+    observations: ObservationRepository, make_datastream: MakeDatastream, database: Database
+) -> None:
+    datastream = make_datastream()
+    observations.commit(part_of(datastream, "4", 0))
+    observations.remember_file(
+        KEY, StoredFile(("4" * 64,), 10, (datastream.station,), {"profile": "p"}, observations.register_mark())
+    )
+    assert observations.recall_file(KEY) is not None
+    with database.transaction() as connection:
+        connection.execute("DELETE FROM observation WHERE datastream_id = %s", [id_of(datastream)])
+    assert observations.recall_file(KEY) is None
