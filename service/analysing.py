@@ -146,7 +146,8 @@ class Analyst:
     def analyse_changed(self, now: datetime, debounce: timedelta, *, keep_on: Callable[[], bool] = lambda: True) -> int:
         """Analyse datastreams that changed and were not analysed within `debounce`, while `keep_on` says so; return how many.
 
-        Groups whose findings single datastreams need go before, those that need the results of single ones after.
+        `keep_on` is asked before each datastream, and may take its time where others go first. Groups whose findings single datastreams
+        need go before, those that need the results of single ones after.
         """
         done = 0
         self.networks.analyse_first(now)

@@ -55,6 +55,12 @@ class WorkQueue:
         with self._database.transaction() as connection:
             yield merge_items(connection.execute(SQL.claim_datastream, {"kind": kind, "datastream_id": datastream_id}).fetchall())
 
+    def oldest_age_s(self, *kinds: str) -> float | None:
+        """Return how long the oldest item of these kinds has waited, in seconds; None where nothing waits."""
+        with self._database.transaction() as connection:
+            row = connection.execute(SQL.oldest_age, [list(kinds)]).fetchone()
+        return None if row is None else row[0]
+
     def waiting(self, kind: str, limit: int = 10_000) -> list[int]:
         """Return the datastreams with waiting items of a kind, the one that waits longest first; nothing is claimed."""
         with self._database.transaction() as connection:

@@ -22,6 +22,12 @@ RETURNING datastream_id, time_from, time_to;
 -- Datastreams with waiting items of a kind, the one that waits longest first.
 SELECT datastream_id FROM work_item WHERE kind = %(kind)s GROUP BY datastream_id ORDER BY min(id) LIMIT %(limit)s;
 
+-- name: oldest_age
+-- How long the oldest item of some kinds has waited, in seconds; the first of each kind is the first of its index.
+SELECT extract(epoch FROM clock_timestamp() - min(first.created_at))::float8
+FROM unnest(%s::text[]) AS wanted (kind)
+CROSS JOIN LATERAL (SELECT created_at FROM work_item WHERE work_item.kind = wanted.kind ORDER BY id LIMIT 1) AS first;
+
 -- name: pending
 SELECT count(*), extract(epoch FROM clock_timestamp() - min(created_at))::float8 FROM work_item WHERE kind = %s;
 

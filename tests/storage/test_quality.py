@@ -178,3 +178,18 @@ def test_windows_read_together_are_those_that_each_would_be_judged_by_and_take_n
         assert quality.revise(identity, start, end, memory, lambda window, of=identity: compare(of, window)) == 0
     assert not is_changed(together[id_of(long)], above(50)(together[id_of(long)]))
     assert is_changed(together[id_of(flagged)], above(5, "spike")(together[id_of(flagged)]))
+
+
+def test_the_oldest_work_tells_how_long_it_has_waited(database: Database, make_datastream: MakeDatastream) -> None:
+    queue = WorkQueue(database)
+    with queue.claim("quality", 100_000), queue.claim("evaluate", 100_000):
+        pass
+    assert queue.oldest_age_s("quality", "evaluate") is None
+    ObservationRepository(database).commit(batch_of(make_datastream(), [1], [1.0]))
+    age_s = queue.oldest_age_s("quality", "evaluate")
+    assert age_s is not None
+    assert 0.0 <= age_s < 60.0
+    with queue.claim("quality", 100_000):
+        pass
+    assert queue.oldest_age_s("quality") is None
+    assert queue.oldest_age_s("evaluate") is not None
