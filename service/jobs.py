@@ -113,8 +113,12 @@ def evaluate_until(container: Container, stop: threading.Event) -> None:
 
 
 def evaluate_once(container: Container) -> int:
-    """Judge the quality of what came, evaluate what is judged, and return how many datastreams that were."""
-    container.inspector.run_once()
+    """Judge the quality of what came, evaluate what is judged, and return how many datastreams that were.
+
+    What came while the first look went on is judged too, so that few datastreams are left aside.
+    """
+    if container.inspector.run_once():
+        container.inspector.run_once()
     with container.work.claim("evaluate", CLAIM, after="quality") as changes:
         if changes:
             container.engine.evaluate(changes, container.clock())

@@ -50,6 +50,7 @@ from storage.json_values import jsonb, plain
 from storage.queries import load_statements
 
 SQL = load_statements("alerts")
+MOST_VERSIONS = 20_000
 T = TypeVar("T")
 LOCK_BUCKETS = 4096
 BEIJING = timezone(timedelta(hours=8))
@@ -221,6 +222,7 @@ class AlertRepository:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._states: StateCache = {}
+        self._versions: dict[tuple[str, int], Rule] = {}
 
     @contextmanager
     def transaction(self, keys: Sequence[RuleKey] = ()) -> Iterator[AlertUnitOfWork]:
@@ -263,9 +265,16 @@ class AlertRepository:
         return int(row[0])
 
     def rule(self, code: str, version: int | None = None) -> Rule | None:
-        """Return one version of a rule (newest by default), or None."""
+        """Return one version of a rule (newest by default), or None. A version never changes and is read once."""
+        if version is not None and (known := self._versions.get((code, version))) is not None:
+            return known
         found = self._read(SQL.rule, {"code": code, "version": version}, to_rule)
-        return found[0] if found else None
+        if not found:
+            return None
+        if len(self._versions) >= MOST_VERSIONS:
+            self._versions.clear()
+        self._versions[(code, found[0].version)] = found[0]
+        return found[0]
 
     def rule_versions(self, code: str) -> Sequence[Rule]:
         """Return every version of a rule, oldest first."""

@@ -35,7 +35,9 @@ class WorkQueue:
         self._database = database
 
     @contextmanager
-    def claim(self, kind: str, limit: int = 1000, *, after: str | None = None) -> Iterator[list[WorkItem]]:
+    def claim(
+        self, kind: str, limit: int = 1000, *, after: str | None = None, patience_s: float = 0.5
+    ) -> Iterator[list[WorkItem]]:
         """Lend up to `limit` items, merged to one span a datastream; they are deleted when the block ends without an error.
 
         Several workers never get the same item. An item that arrives meanwhile for the same datastream is another item.
@@ -44,8 +46,10 @@ class WorkQueue:
         ----------
         after
             Leave datastreams aside of which work of this kind waits or is being done: rules wait for quality control.
+        patience_s
+            An item older than this waits only for what was left before it.
         """
-        parameters = {"kind": kind, "limit": limit, "first": after}
+        parameters = {"kind": kind, "limit": limit, "first": after, "patience_s": patience_s}
         with self._database.transaction() as connection:
             yield merge_items(connection.execute(SQL.claim if after is None else SQL.claim_after, parameters).fetchall())
 

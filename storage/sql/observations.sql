@@ -174,10 +174,12 @@ FROM unnest(%(ids)s::integer[], %(changed)s::bigint[], %(first_times)s::timestam
      AS change (id, changed, time_from, time_to);
 
 -- name: insert_work
+-- In the order of the kinds: what is to be done first has the smaller number.
 INSERT INTO work_item (kind, datastream_id, time_from, time_to)
 SELECT kind, id, time_from, time_to
 FROM unnest(%(ids)s::integer[], %(first_times)s::timestamptz[], %(last_times)s::timestamptz[]) AS change (id, time_from, time_to),
-     unnest(%(kinds)s::text[]) AS kind;
+     unnest(%(kinds)s::text[]) WITH ORDINALITY AS wanted (kind, place)
+ORDER BY place, id;
 
 -- name: count_batch
 UPDATE ingest_batch SET accepted = %(accepted)s, duplicate = %(duplicate)s, corrected = %(corrected)s WHERE id = %(batch_id)s;

@@ -5,10 +5,13 @@ DELETE FROM work_item WHERE id IN (
 RETURNING datastream_id, time_from, time_to;
 
 -- name: claim_after
--- As claim, but for datastreams of which work of another kind still waits: what is undone there, or being done, comes first.
+-- As claim, but for datastreams of which work of another kind still waits: what is undone there, or being done by another worker, comes first.
+-- An item that has waited too long is held up only by what was left before it, or a datastream that is never at rest would wait for ever.
 DELETE FROM work_item WHERE id IN (
     SELECT id FROM work_item AS item WHERE kind = %(kind)s
-      AND NOT EXISTS (SELECT FROM work_item AS first WHERE first.kind = %(first)s AND first.datastream_id = item.datastream_id)
+      AND NOT EXISTS (SELECT FROM work_item AS first
+                      WHERE first.kind = %(first)s AND first.datastream_id = item.datastream_id
+                        AND (first.id < item.id OR item.created_at > clock_timestamp() - make_interval(secs => %(patience_s)s)))
     ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
 RETURNING datastream_id, time_from, time_to;
 

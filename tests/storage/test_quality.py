@@ -151,6 +151,27 @@ def test_rules_wait_for_quality_control(observations: ObservationRepository, dat
         assert [item[0] for item in items] == [id_of(datastream)]
 
 
+def test_what_comes_later_holds_a_rule_up_for_a_moment_only(
+    observations: ObservationRepository, datastream: Datastream, database: Database
+) -> None:
+    queue = WorkQueue(database)
+    with queue.claim("evaluate", 100_000), queue.claim("quality", 100_000):
+        pass
+    observations.commit(batch_of(datastream, [0], [1.0]))
+    with queue.claim("quality", 100):
+        observations.commit(batch_of(datastream, [1], [1.0]))
+    with queue.claim("evaluate", 100, after="quality", patience_s=3600.0) as items:
+        assert items == []
+    with queue.claim("evaluate", 100, after="quality", patience_s=0.0) as items:
+        assert items == [(id_of(datastream), BEGIN, BEGIN)]
+    with queue.claim("evaluate", 100, after="quality", patience_s=0.0) as items:
+        assert items == []  # the second waits for its own quality control, however long
+    with queue.claim("quality", 100):
+        pass
+    with queue.claim("evaluate", 100, after="quality") as items:
+        assert items == [(id_of(datastream), BEGIN + HOUR, BEGIN + HOUR)]
+
+
 def test_windows_read_together_are_those_that_each_would_be_judged_by_and_take_no_lock(
     observations: ObservationRepository, quality: QualityRepository, make_datastream: MakeDatastream
 ) -> None:
