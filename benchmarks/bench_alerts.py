@@ -36,6 +36,8 @@ STATIONS = int(os.environ.get("GROUNDWATCH_BENCH_DATASTREAMS", "1000"))
 RULES = 2 * STATIONS
 RATE = float(os.environ.get("GROUNDWATCH_BENCH_RATE", "500"))
 SECONDS = float(os.environ.get("GROUNDWATCH_BENCH_SECONDS", "60"))
+WARM_UP_S = float(os.environ.get("GROUNDWATCH_BENCH_WARM_UP", "6"))
+"""Seconds of publishing before the first breach: what is measured is the day, not the start of the processes."""
 BREACH_EVERY = int(os.environ.get("GROUNDWATCH_BENCH_BREACH_EVERY", "250"))
 LOGIN = ("bench-gateway", "bench-gateway-password")
 PATIENCE_S, SETTLE_S = 120.0, 5.0
@@ -101,13 +103,16 @@ def publish(stack: BenchStack) -> dict[str, float]:
     client.connect("127.0.0.1", addresses.mqtt_port)
     client.loop_start()
     began, sent = time.time(), {}
-    for number in range(int(RATE * SECONDS)):
+    for number in range(int(RATE * (WARM_UP_S + SECONDS))):
         wait = began + number / RATE - time.time()
         if wait > 0:
             time.sleep(wait)
         station = f"B{number % STATIONS:04d}"
-        breach = number % BREACH_EVERY == number // STATIONS % BREACH_EVERY and station not in sent  # others in every pass
-        value = 12.0 if breach or station in sent else 5.0
+        is_due = number % BREACH_EVERY == number // STATIONS % BREACH_EVERY and number >= RATE * WARM_UP_S  # others in every pass
+        breach = is_due and station not in sent
+        value = (
+            12.0 if breach or station in sent else 5.0
+        ) + number * 7919 % 97 / 1000  # a value that stands still would be frozen
         if breach:
             sent[station] = time.time()
         body = json.dumps({"t": time.time(), "depth_to_water": value})
@@ -115,9 +120,7 @@ def publish(stack: BenchStack) -> dict[str, float]:
     took = time.time() - began
     client.loop_stop()
     client.disconnect()
-    tell(
-        f"published {int(RATE * SECONDS)} observations in {took:.1f} s ({RATE * SECONDS / took:.0f}/s), {len(sent)} of them breaches"
-    )
+    tell(f"published {number + 1} observations in {took:.1f} s ({(number + 1) / took:.0f}/s), {len(sent)} of them breaches")
     return sent
 
 

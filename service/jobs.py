@@ -43,7 +43,7 @@ SHARE_OF_INTERVAL = 0.6
 CLAIM, ROLL_UP = 5000, 20_000
 HOUSEKEEPING_S = 3600.0
 ESCALATE_S = 60.0
-PROMPT_S, LONGEST_WAY_S = 0.3, 3.0
+PROMPT_S, LONGEST_WAY_S = 0.2, 3.0
 """Analytics rest while changes have waited for rules longer than this, and at most so long for one datastream."""
 KEEP_ANSWERS = timedelta(days=7)
 KEEP_HEARTBEATS = timedelta(days=1)
@@ -154,11 +154,14 @@ def run_schedule(container: Container, stop: threading.Event, held: Callable[[],
 
         def patience() -> Callable[[], bool]:
             """Return a question that is answered no when the run should end, well before the next one begins."""
-            deadline = time.monotonic() + settings.analyse_every_s * SHARE_OF_INTERVAL
+            began = time.monotonic()
+            deadline = began + settings.analyse_every_s * SHARE_OF_INTERVAL
 
             def keep_on() -> bool:
-                give_way(container, stop)
-                return time.monotonic() < deadline and not stop.is_set()
+                nonlocal began
+                give_way(container, stop, time.monotonic() - began)
+                began = time.monotonic()
+                return began < deadline and not stop.is_set()
 
             return keep_on
 
@@ -198,8 +201,12 @@ def run_schedule(container: Container, stop: threading.Event, held: Callable[[],
             scheduler.shutdown(wait=False)
 
 
-def give_way(container: Container, stop: threading.Event) -> None:
-    """Let rules go first: wait while what came waits for them, but not for ever, so that results are never more than slow."""
+def give_way(container: Container, stop: threading.Event, worked_s: float) -> None:
+    """Let rules go first: rest as long as was worked where anything waits for them, and on while it waits long, but not for ever."""
+    waited_s = container.work.oldest_age_s("quality", "evaluate")
+    if waited_s is None:
+        return
+    stop.wait(min(worked_s, LONGEST_WAY_S))
     until = time.monotonic() + LONGEST_WAY_S
     while not stop.is_set() and time.monotonic() < until:
         waited_s = container.work.oldest_age_s("quality", "evaluate")

@@ -25,24 +25,33 @@ def container_that_waited(*ages: float | None) -> tuple[Container, list[float | 
     return cast(Any, SimpleNamespace(work=SimpleNamespace(oldest_age_s=oldest_age_s))), looked
 
 
-@pytest.mark.parametrize("age", [None, 0.0, jobs.PROMPT_S / 2])
-def test_nobody_waits_where_rules_keep_up(age: float | None) -> None:
-    container, looked = container_that_waited(age)
-    jobs.give_way(container, threading.Event())
-    assert looked == [age]
+def test_nobody_rests_where_nothing_waits() -> None:
+    container, looked = container_that_waited(None)
+    began = time.monotonic()
+    jobs.give_way(container, threading.Event(), worked_s=60.0)
+    assert looked == [None]
+    assert time.monotonic() - began < 30.0
+
+
+def test_analytics_rest_as_long_as_they_worked_where_rules_have_work() -> None:
+    container, looked = container_that_waited(0.0)
+    began = time.monotonic()
+    jobs.give_way(container, threading.Event(), worked_s=0.3)
+    assert time.monotonic() - began >= 0.3
+    assert looked == [0.0, 0.0]
 
 
 def test_analytics_rest_until_rules_have_caught_up() -> None:
-    container, looked = container_that_waited(5.0, 2.0, 0.1)
-    jobs.give_way(container, threading.Event())
-    assert looked == [5.0, 2.0, 0.1]
+    container, looked = container_that_waited(9.0, 5.0, 2.0, jobs.PROMPT_S / 2)
+    jobs.give_way(container, threading.Event(), worked_s=0.0)
+    assert looked == [9.0, 5.0, 2.0, jobs.PROMPT_S / 2]
 
 
 def test_rules_that_never_catch_up_do_not_stop_analytics_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "LONGEST_WAY_S", 0.5)
     container, looked = container_that_waited(60.0)
     began = time.monotonic()
-    jobs.give_way(container, threading.Event())
+    jobs.give_way(container, threading.Event(), worked_s=0.0)
     assert time.monotonic() - began >= 0.5
     assert len(looked) > 1
 
@@ -51,5 +60,5 @@ def test_a_worker_that_ends_waits_for_nobody() -> None:
     container, looked = container_that_waited(60.0)
     stop = threading.Event()
     stop.set()
-    jobs.give_way(container, stop)
-    assert looked == []
+    jobs.give_way(container, stop, worked_s=60.0)
+    assert looked == [60.0]
