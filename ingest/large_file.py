@@ -279,31 +279,34 @@ class _Importer:
             self._commit(columns([], [], []), waiting[start : start + _REJECTS_A_BATCH], None)
 
     def _store(self, spool: Spool) -> None:
-        """Commit the parts, several at once; the pool of writers never holds more parts than it has threads."""
-        stored = 0
+        """Commit the parts, several at once; the pool of writers never holds more parts than it has threads.
+
+        However it ends, what is told last is what was stored: an interruption may fall anywhere, so it is counted over all that was sent.
+        """
+        sent: list[tuple[int, Future[_Part]]] = []
+        finished = 0
         with ThreadPoolExecutor(WRITERS, "commit") as writers:
-            running: list[tuple[int, Future[_Part]]] = []
             try:
                 for part in spool.parts():
-                    if len(running) == WRITERS:
-                        stored += self._finish(*running.pop(0))
-                        self.watch("storing", stored, spool.rows)
-                    running.append((len(part), writers.submit(self._store_part, part)))
+                    if len(sent) - finished == WRITERS:
+                        self._finish(sent, finished, spool.rows)
+                        finished += 1
+                    sent.append((len(part), writers.submit(self._store_part, part)))
                     del part
-                while running:
-                    stored += self._finish(*running.pop(0))
-                    self.watch("storing", stored, spool.rows)
+                while finished < len(sent):
+                    self._finish(sent, finished, spool.rows)
+                    finished += 1
             except BaseException:
                 writers.shutdown(cancel_futures=True)  # waits for the parts that are being committed
-                stored += sum(rows for rows, part in running if not part.cancelled() and part.exception() is None)
+                stored = sum(rows for rows, part in sent if not part.cancelled() and part.exception() is None)
                 self.watch("storing", stored, spool.rows)
                 raise
 
-    def _finish(self, rows: int, part: Future[_Part]) -> int:
-        counts, rejected, content = part.result()
+    def _finish(self, sent: Sequence[tuple[int, Future[_Part]]], place: int, of_rows: int) -> None:
+        counts, rejected, content = sent[place][1].result()
         self.outcome.take(counts, rejected)
         self._contents.append(content)
-        return rows
+        self.watch("storing", sum(rows for rows, _ in sent[: place + 1]), of_rows)
 
     def _store_part(self, rows: Columns) -> _Part:
         kept, refused = without_contradictions(rows)
