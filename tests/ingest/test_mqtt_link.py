@@ -125,6 +125,10 @@ def test_what_a_lost_connection_had_brought_comes_again_and_is_acknowledged_then
         for number in range(25):
             send(sender, station, number)
         wait_until(lambda: process.ingest.metrics.commits_retried > 0, 10, "a commit that failed")
+        # All must have come before the cut: only what this connection has brought comes twice.
+        wait_until(
+            lambda: process.ingest.metrics.messages_received + process.ingest._backlog == 25, 10, "all of the first connection"
+        )
         relay.cut()
         wait_until(lambda: process.ingest.metrics.reconnects == 1, 10, "the loss")
         wait_until(lambda: process.ingest.metrics.is_connected, 15, "the new connection")
