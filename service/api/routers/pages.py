@@ -1,4 +1,4 @@
-"""The page shell and its assets, the docs page, and the OpenAPI file: all of it ours, all of it without a token.
+"""The dashboard's pages and its assets, the docs page, and the OpenAPI file: all of it ours, all of it without a token.
 
 This file finishes with `docs`.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import mimetypes
 from hashlib import sha256
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request
@@ -16,9 +15,9 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Respon
 from domain.errors import GroundWatchError, NotFoundError
 from service.api.docs import docs_page
 from service.api.middleware import content_security_policy
+from service.api.web_pages import PAGES, WEB, page_html
 
 router = APIRouter(include_in_schema=False)
-WEB = Path(__file__).resolve().parents[2] / "web"
 _SERVED = {".js", ".css", ".svg", ".png", ".webp", ".ico", ".json", ".geojson", ".woff2", ".txt", ".webmanifest", ".map"}
 _TYPES = {
     ".js": "text/javascript",
@@ -26,36 +25,29 @@ _TYPES = {
     ".woff2": "font/woff2",
     ".webmanifest": "application/manifest+json",
 }
-_REVALIDATE = {"Cache-Control": "no-cache"}
 
 
 @router.get("/")
 def index(request: Request) -> Response:
-    """Serve the page shell; a configured base layer's origin may be shown as images and nothing else."""
-    headers = {"Content-Security-Policy": content_security_policy(_tile_origin(request))}
-    return _file(request, WEB / "index.html", "text/html; charset=utf-8", headers)
+    """Serve the overview; a configured base layer's origin may be shown as images and nothing else."""
+    return _page(request, {"Content-Security-Policy": content_security_policy(_tile_origin(request))})
 
 
 @router.get("/cases")
-def cases_page(request: Request) -> Response:
-    """Serve the page of cases."""
-    return _page(request, "cases.html")
-
-
 @router.get("/alarm-quality")
-def alarm_quality_page(request: Request) -> Response:
-    """Serve the page of alarm quality."""
-    return _page(request, "alarm-quality.html")
-
-
 @router.get("/instruments")
-def instruments_page(request: Request) -> Response:
-    """Serve the page of instruments and unknown devices."""
-    return _page(request, "instruments.html")
+def page(request: Request) -> Response:
+    """Serve the page of cases, of alarm quality, or of instruments and unknown devices."""
+    return _page(request, {})
 
 
-def _page(request: Request, name: str) -> Response:
-    return _file(request, WEB / name, "text/html; charset=utf-8", {})
+def _page(request: Request, extra: dict[str, str]) -> Response:
+    try:
+        html = page_html(PAGES[request.scope["route"].path]).encode()
+    except FileNotFoundError as absent:
+        raise NotFoundError("the dashboard is not part of this installation.", remedy="use the API; see /docs") from absent
+    headers = _revalidated(html, extra)
+    return _unchanged(request, headers) or Response(html, media_type="text/html; charset=utf-8", headers=headers)
 
 
 def _tile_origin(request: Request) -> str | None:
@@ -78,19 +70,19 @@ def asset(request: Request, path: str) -> Response:
     file = (WEB / path).resolve()
     if not file.is_relative_to(WEB) or file.suffix not in _SERVED or not file.is_file():
         raise NotFoundError(f"there is no asset {path!r}.")
-    return _file(request, file, _TYPES.get(file.suffix) or mimetypes.guess_type(file.name)[0] or "application/octet-stream", {})
-
-
-def _file(request: Request, file: Path, media_type: str, extra: dict[str, str]) -> Response:
-    if not file.is_file():
-        raise NotFoundError("the dashboard is not part of this installation.", remedy="use the API; see /docs")
     stat = file.stat()
-    tag = f'"{sha256(f"{file.name}:{stat.st_mtime_ns}:{stat.st_size}".encode()).hexdigest()[:20]}"'
-    headers = {"ETag": tag, **_REVALIDATE, **extra}
+    headers = _revalidated(f"{file.name}:{stat.st_mtime_ns}:{stat.st_size}".encode(), {})
+    media_type = _TYPES.get(file.suffix) or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+    return _unchanged(request, headers) or FileResponse(file, media_type=media_type, headers=headers)
+
+
+def _revalidated(identity: bytes, extra: dict[str, str]) -> dict[str, str]:
+    return {"ETag": f'"{sha256(identity).hexdigest()[:20]}"', "Cache-Control": "no-cache", **extra}
+
+
+def _unchanged(request: Request, headers: dict[str, str]) -> Response | None:
     known = {part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "").split(",")}
-    if tag in known:
-        return Response(status_code=304, headers=headers)
-    return FileResponse(file, media_type=media_type, headers=headers)
+    return Response(status_code=304, headers=headers) if headers["ETag"] in known else None
 
 
 @router.get("/api/v1/openapi.json")

@@ -12,15 +12,14 @@ import threading
 from collections import defaultdict
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from service.api.web_pages import PAGES, WEB, page_html
 from tests.service.web.fake_cases import FakeHandling
 from tests.service.web.fake_devices import FakeDevices
 from tests.service.web.fake_network import NOW, Network, stamp
 
-WEB = Path(__file__).resolve().parents[3] / "service" / "web"
 CSP = (
     "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; script-src 'self'; connect-src 'self'; "
     "frame-ancestors 'none'"
@@ -48,7 +47,6 @@ PERMISSIONS = {
 }
 
 
-PAGES = {"/": "index.html", "/cases": "cases.html", "/alarm-quality": "alarm-quality.html", "/instruments": "instruments.html"}
 INSIDE = {"cases", "receivers", "notifications", "devices"}
 WHOLE = {"regions", "properties", "rules"}
 # what the real service takes: it refuses any other parameter
@@ -406,7 +404,10 @@ class FakeApi:
                 self._send(status if content is not None else 204, kind, b"" if content is None else json.dumps(content).encode())
 
             def _file(self, path: str) -> None:
-                target = WEB / PAGES[path] if path in PAGES else (WEB / path.removeprefix("/assets/")).resolve()
+                if path in PAGES:
+                    self._send(200, "text/html; charset=utf-8", page_html(PAGES[path]).encode())
+                    return
+                target = (WEB / path.removeprefix("/assets/")).resolve()
                 if not target.is_relative_to(WEB) or not target.is_file():
                     self._send(404, "text/plain", b"")
                     return

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-WEB = Path(__file__).resolve().parents[3] / "service" / "web"
+from service.api.web_pages import PAGES, WEB, page_html
+
 OWN_SCRIPTS = sorted((WEB / "js").glob("*.js"))
-PAGES = sorted(WEB.glob("*.html"))
 OWN_STYLES = sorted((WEB / "css").glob("*.css"))
 
 
@@ -30,7 +30,7 @@ def test_both_languages_have_the_same_words_with_the_same_places() -> None:
 
 
 def test_every_word_that_the_page_asks_for_is_known() -> None:
-    asked = {key for page in PAGES for key in re.findall(r'data-i18n(?:-aria)?="([^"]+)"', page.read_text(encoding="utf-8"))}
+    asked = {key for name in PAGES.values() for key in re.findall(r'data-i18n(?:-aria)?="([^"]+)"', page_html(name))}
     for script in OWN_SCRIPTS:
         asked |= set(re.findall(r'\bt\("([\w.]+)"', script.read_text(encoding="utf-8")))
     assert len(asked) > 80
@@ -73,9 +73,9 @@ def test_vendored_files_are_those_that_the_register_names() -> None:
     assert (WEB / "vendor" / "uplot" / "LICENSE.txt").exists()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
-def test_the_shell_has_nothing_inline_and_nothing_foreign(page: Path) -> None:
-    shell = page.read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", PAGES.values())
+def test_pages_have_nothing_inline_and_nothing_foreign(name: str) -> None:
+    shell = page_html(name)
     assert re.findall(r"<script(?![^>]*\bsrc=)", shell) == []
     assert "<style" not in shell
     assert re.findall(r'\s(?:on\w+|style)="', shell) == []
@@ -111,3 +111,22 @@ def test_the_base_layer_says_that_it_is_schematic() -> None:
         if feature["geometry"]["type"] == "Polygon":
             for ring in feature["geometry"]["coordinates"]:
                 assert ring[0] == ring[-1]
+
+
+def test_every_page_fills_the_shell_and_leaves_no_mark() -> None:
+    files = {path.stem for path in (WEB / "pages").glob("*.html")} - {"shell"}
+    assert files == set(PAGES.values())
+    for name in files:
+        html = page_html(name)
+        assert re.findall(r"<!-- \w+ -->", html) == []
+        assert re.findall(r'<(?:script|main|footer|dialog|a class="skip")', html).count("<main") == 1
+        assert html.count('type="module"') == html.count('class="skip"') == 1
+
+
+def test_a_part_that_the_shell_does_not_have_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.api.web_pages.WEB", tmp_path)
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "pages" / "shell.html").write_text("<main>\n<!-- content -->\n</main>\n", encoding="utf-8")
+    (tmp_path / "pages" / "one.html").write_text("<!-- contents -->\n<p>\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="contents is no part"):
+        page_html("one")
