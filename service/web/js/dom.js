@@ -1,6 +1,6 @@
 // Elements are made from text nodes only: nothing that comes from the server is ever parsed as HTML.
 
-/** Return the element with `id`; every id used here is in index.html. */
+/** Return the element with `id`; every id used here is in pages/. */
 export const byId = (id) => document.getElementById(id);
 
 /** Make an element: `props` are class, dataset, on (listeners) and attributes; children are nodes, text or null. */

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
@@ -43,7 +43,9 @@ class Page:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
     def text(self, selector: str) -> str:
-        return self.one(selector).text
+        """What an element says; one that is just drawn anew is found again."""
+        found: list[str] = self.until(lambda: [self.one(selector).text], f"{selector} is there")
+        return found[0]
 
     def click(self, selector: str) -> None:
         """Click as a person does: the element must be in view and not covered; one that was just drawn anew is found again."""
@@ -68,8 +70,8 @@ class Page:
             try:
                 if found := holds():
                     return found
-            except StaleElementReferenceException:
-                pass  # drawn anew while it was looked at: look again
+            except (NoSuchElementException, StaleElementReferenceException):
+                pass  # not drawn yet, or drawn anew while it was looked at: look again
             time.sleep(0.05)
         raise AssertionError(f"waited {seconds} s in vain until {what}")
 
