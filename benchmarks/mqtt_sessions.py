@@ -16,7 +16,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from ingest.transports.mqtt import OBSERVATION_TOPIC
-from ingest.transports.mqtt_address import parse_broker_url
+from ingest.transports.mqtt_settings import parse_broker_url
 
 PATIENCE_S = 600.0
 SESSION_EXPIRY_S = 3600

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the page tests need of Debian's packages: a browser, its driver, and a font with Chinese characters.
+# Installs what tests need of Debian's packages: a browser, its driver and a font with Chinese characters for the page; openssl for certificates.
 set -euo pipefail
-packages=(chromium chromium-driver fonts-noto-cjk)
+packages=(chromium chromium-driver fonts-noto-cjk openssl)
 
 say() { printf 'groundwatch: %s\n' "$*" >&2; }
 
@@ -11,6 +11,9 @@ for package in "${packages[@]}"; do
 done
 if command -v chromedriver >/dev/null && { command -v chromium || command -v google-chrome; } >/dev/null && [ ${#missing[@]} -gt 0 ]; then
   missing=($(printf '%s\n' "${missing[@]}" | grep -v chromium || true))
+fi
+if command -v openssl >/dev/null; then
+  missing=($(printf '%s\n' "${missing[@]}" | grep -vx openssl || true))
 fi
 [ ${#missing[@]} -eq 0 ] && exit 0
 

@@ -17,6 +17,8 @@ from domain.errors import ConfigurationError
 from service.settings import Settings, load_receiver_secrets
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     from alerts.alarm_quality import Episode, Notice
     from alerts.case_desk import CaseDesk
     from alerts.dispatch import Dispatcher
@@ -91,6 +93,24 @@ class Container:
         from service.embedded import EmbeddedStack
 
         return EmbeddedStack(self.settings.home).addresses_if_running().mqtt_url_with_login
+
+    @cached_property
+    def mqtt_tls(self) -> SSLContext | None:
+        """Return what connections to the broker are secured with; None where its URL says mqtt://."""
+        from ingest.transports.mqtt_settings import TlsFiles, parse_broker_url
+        from ingest.transports.mqtt_tls import tls_for
+
+        files = TlsFiles(self.settings.mqtt_ca_file, self.settings.mqtt_cert_file, self.settings.mqtt_key_file)
+        return tls_for(parse_broker_url(self.mqtt_url), files)
+
+    def reach_broker(self, timeout_s: float) -> str:
+        """Connect to the broker and hang up; return where it is."""
+        from ingest.transports.mqtt_settings import parse_broker_url
+        from ingest.transports.mqtt_tls import reach
+
+        address = parse_broker_url(self.mqtt_url)
+        reach(address, self.mqtt_tls, timeout_s)
+        return f"{address.host}:{address.port}"
 
     @cached_property
     def db(self) -> Database:
@@ -307,6 +327,7 @@ class Container:
             self.issuer.node,
             smtp_url=self.settings.smtp_url,
             mqtt_url=self.mqtt_url,
+            mqtt_tls=self.mqtt_tls,
             secrets=self.secrets,
         )
         notifiers = build(settings)

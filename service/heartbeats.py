@@ -151,6 +151,7 @@ class IngestState:
         faulty = next((transport for transport in transports if transport.commit_fault), self.mqtt)
         return {
             "connected": self.mqtt.is_connected,
+            "connection_fault": self.mqtt.connection_fault,
             "retrying": self._is_retrying,
             "fault": faulty.commit_fault if self._is_retrying else "",
             "fault_reason": faulty.commit_fault_reason if self._is_retrying else "",

@@ -13,7 +13,8 @@ from domain.errors import ConfigurationError
 from ingest.transports.births import BirthBook
 from ingest.transports.inbox import Inbox, InboxSettings
 from ingest.transports.metrics import IngestMetrics, TcpMetrics
-from ingest.transports.mqtt import MqttIngest, MqttSettings
+from ingest.transports.mqtt import MqttIngest
+from ingest.transports.mqtt_settings import MqttSettings, TlsFiles
 from ingest.transports.tcp import TcpIngest
 from ingest.transports.tcp_peers import TcpSettings
 from service.bootstrap import Container
@@ -29,6 +30,7 @@ def mqtt_settings(settings: Settings, url: str) -> MqttSettings:
     """Return what the MQTT transport needs of the settings."""
     return MqttSettings(
         url,
+        tls=TlsFiles(settings.mqtt_ca_file, settings.mqtt_cert_file, settings.mqtt_key_file),
         client_id=settings.mqtt_client_id,
         shared_group=settings.mqtt_shared_group,
         receive_maximum=settings.mqtt_receive_maximum,
@@ -90,7 +92,7 @@ def run_ingest(container: Container, stop: threading.Event) -> None:
         HeartbeatRepository(container.db),
         this_process("ingest", container.clock()),
         state.detail,
-        urgent=("connected", "retrying", "fault"),
+        urgent=("connected", "connection_fault", "retrying", "fault"),
     )
     failures: list[BaseException] = []
 

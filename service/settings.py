@@ -43,6 +43,9 @@ class Settings:
     rtu_idle_s: float = 900.0
     rtu_frames_per_minute: float = 600.0
     log_level: str = "INFO"
+    mqtt_ca_file: Path | None = None
+    mqtt_cert_file: Path | None = None
+    mqtt_key_file: Path | None = None
     mqtt_shared_group: str | None = None
     mqtt_client_id: str = "groundwatch-ingest"
     mqtt_receive_maximum: int = 4000
@@ -64,6 +67,9 @@ _TYPES: Mapping[str, Any] = {
     "config": Path,
     "inbox": Path,
     "receiver_secrets": Path,
+    "mqtt_ca_file": Path,
+    "mqtt_cert_file": Path,
+    "mqtt_key_file": Path,
     "inbox_settle_s": float,
     "inbox_patience_s": float,
     "inbox_restless_s": float,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -33,6 +34,8 @@ class NotifierSettings:
         `smtp[s]://user:password@host:port`, for receivers that name no server of their own.
     mqtt_url
         `mqtt[s]://user:password@host:port`.
+    mqtt_tls
+        What the connection to `mqtt_url` is secured with; None = the authorities of the system.
     mail_from
         Sender's address.
     secrets
@@ -44,6 +47,7 @@ class NotifierSettings:
     node: str
     smtp_url: str | None = field(default=None, repr=False)
     mqtt_url: str | None = field(default=None, repr=False)
+    mqtt_tls: ssl.SSLContext | None = field(default=None, repr=False)
     mail_from: str = "groundwatch@localhost"
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout_s: float = 10.0

@@ -41,7 +41,8 @@ class MqttNotifier:
             self._publish(url, body)
 
     def _publish(self, url: str, body: Mapping[str, Any]) -> None:
-        connection = self._clients.setdefault(url, _Connection(url, self._settings.timeout_s))
+        own = self._settings.mqtt_tls if url == self._settings.mqtt_url else None
+        connection = self._clients.setdefault(url, _Connection(url, self._settings.timeout_s, own))
         text = json.dumps(body, ensure_ascii=False, sort_keys=True).encode()
         try:
             for topic in self._outdated(body):
@@ -72,8 +73,8 @@ class MqttNotifier:
 
 
 class _Connection:
-    def __init__(self, url: str, timeout_s: float) -> None:
-        self._parts, self._timeout_s = urlsplit(url), timeout_s
+    def __init__(self, url: str, timeout_s: float, tls: ssl.SSLContext | None) -> None:
+        self._parts, self._timeout_s, self._tls = urlsplit(url), timeout_s, tls
         self._client: mqtt.Client | None = None
 
     def publish(self, topic: str, payload: bytes) -> None:
@@ -90,7 +91,7 @@ class _Connection:
         if self._parts.username:
             client.username_pw_set(unquote(self._parts.username), unquote(self._parts.password or ""))
         if self._parts.scheme == "mqtts":
-            client.tls_set_context(ssl.create_default_context())
+            client.tls_set_context(self._tls or ssl.create_default_context())
         answered, refusal = threading.Event(), []
 
         def on_connect(_client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:

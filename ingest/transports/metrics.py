@@ -13,7 +13,7 @@ class IngestMetrics:
 
     `messages_received` counts deliveries, redelivered ones too; `files_unreadable` are those that are tried again; `lag_s` is the age of
     the oldest message of the last commit, from its receipt to its acknowledgement; `commit_fault` is the code of the newest failure,
-    `commit_fault_reason` its text; `observer` is called after every change.
+    `commit_fault_reason` its text; `connection_fault` says why there is no connection; `observer` is called after every change.
     """
 
     messages_received: int = 0
@@ -29,6 +29,7 @@ class IngestMetrics:
     queued: int = 0
     lag_s: float = 0.0
     is_connected: bool = False
+    connection_fault: str = ""
     commit_fault: str = ""
     commit_fault_reason: str = ""
     observer: Callable[[IngestMetrics], None] | None = None

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import logging
 import queue
-import ssl
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -35,8 +34,9 @@ from ingest.pipeline import Pipeline
 from ingest.report import MessageReceipt
 from ingest.transports.births import BirthBook
 from ingest.transports.metrics import IngestMetrics
-from ingest.transports.mqtt_address import parse_broker_url
 from ingest.transports.mqtt_link import Link, WiredClient
+from ingest.transports.mqtt_settings import MqttSettings, parse_broker_url
+from ingest.transports.mqtt_tls import explained, tls_for
 from ingest.transports.topics import DEVICE_TOPICS, message_of
 
 LOG = logging.getLogger(__name__)
@@ -46,41 +46,6 @@ _UNSUPPORTED_VERSION = 132
 _IDLE_S = 0.2
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.2, 5.0
 _MAX_RECEIPTS_PER_MESSAGE = 500
-
-
-@dataclass(frozen=True, slots=True)
-class MqttSettings:
-    """How to reach the broker and how much to take at once.
-
-    Attributes
-    ----------
-    url
-        `mqtt://[user:password@]host[:port]`, or `mqtts://` for TLS.
-    client_id
-        Names the session at the broker: one running process each.
-    shared_group
-        Name of a shared subscription where several processes ingest; None subscribes alone.
-    protocol
-        `5`, `3.1.1`, or `auto`: 5, and 3.1.1 when the broker refuses it.
-    receive_maximum
-        Most messages in flight without acknowledgement (MQTT 5).
-    max_batch, max_wait_s
-        A commit takes at most this many messages, or what arrives within this time of the first one.
-    queue_size
-        With this many messages waiting no more are read from the broker.
-    """
-
-    url: str = field(repr=False)
-    client_id: str = "groundwatch-ingest"
-    shared_group: str | None = None
-    protocol: str = "auto"
-    receive_maximum: int = 4000
-    max_batch: int = 2000
-    max_wait_s: float = 0.05
-    queue_size: int = 20_000
-    session_expiry_s: int = 7 * 86400
-    keepalive_s: int = 30
-    send_receipts: bool = True
 
 
 class _Delivery(NamedTuple):
@@ -136,6 +101,7 @@ class MqttIngest:
         self.metrics = metrics or IngestMetrics()
         self.births = births or BirthBook(None, counts_sequence=settings.shared_group is None)
         self.address = parse_broker_url(settings.url)
+        self._tls = tls_for(self.address, settings.tls)
         self.fault: GroundWatchError | None = None
         self._failure: BaseException | None = None
         self._incoming: list[_Delivery] = []
@@ -160,7 +126,7 @@ class MqttIngest:
         """
         while not stop.is_set():
             self._is_stopping = False
-            link = Link(self._client(), self._hand_on, lambda: self._backlog < self.settings.queue_size)
+            link = Link(self._client(), self._hand_on, lambda: self._backlog < self.settings.queue_size, self._on_fault)
             link.start()
             ready: queue.Queue[_Ready | None] = queue.Queue(1)
             storing = threading.Thread(target=self._store_all, args=(link, ready, stop), name="mqtt-commit", daemon=True)
@@ -201,8 +167,7 @@ class MqttIngest:
         )
         if self.address.username:
             client.username_pw_set(self.address.username, self.address.password)
-        if self.address.uses_tls:
-            client.tls_set_context(ssl.create_default_context())
+        client.tls = self._tls
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
@@ -223,7 +188,7 @@ class MqttIngest:
             return
         share = f"$share/{self.settings.shared_group}/" if self.settings.shared_group else ""
         client.subscribe([(share + topic.subscription, 1) for topic in DEVICE_TOPICS])
-        self.metrics.put(is_connected=True)
+        self.metrics.put(is_connected=True, connection_fault="")
         LOG.info(
             "connected to the broker %s:%d, session %s",
             self.address.host,
@@ -243,6 +208,12 @@ class MqttIngest:
             )
         else:
             LOG.warning("the broker refuses the connection: %s; trying again", reason)
+
+    def _on_fault(self, fault: OSError) -> None:
+        """Say why there is no connection; the link goes on trying, for a certificate is renewed at the broker without a word to us."""
+        reason = explained(fault, self.address.host, self.address.port)
+        self.metrics.put(connection_fault=str(reason))
+        LOG.warning("%s; trying again", reason)
 
     def _on_disconnect(
         self, client: paho.Client, userdata: Any, flags: paho.DisconnectFlags, reason: ReasonCode, properties: Properties | None

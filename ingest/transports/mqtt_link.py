@@ -8,7 +8,6 @@ This file finishes with `Link`.
 
 from __future__ import annotations
 
-import logging
 import os
 import select
 import ssl
@@ -22,7 +21,8 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt.enums import MQTTErrorCode
 
-LOG = logging.getLogger(__name__)
+from ingest.transports.mqtt_tls import connected
+
 READ_AT_ONCE = 64 * 1024
 _TURN_S = 1.0
 """Longest time between two looks at the keep-alive."""
@@ -42,6 +42,8 @@ class Wire:
         self._socket = socket
         self._ahead, self._at = b"", 0
         self._unsent = bytearray()
+        self._reading_waits_for, self._sending_waits_for = select.POLLIN, select.POLLOUT
+        self.fault: OSError | None = None
 
     def recv(self, buffer_size: int) -> bytes:
         """Return up to so many bytes; empty at the end of the connection.
@@ -52,10 +54,27 @@ class Wire:
             There is nothing yet.
         """
         if self._at == len(self._ahead):
-            self._ahead, self._at = self._socket.recv(READ_AT_ONCE), 0
+            self._ahead, self._at = self._receive(), 0
         start = self._at
         self._at = min(start + buffer_size, len(self._ahead))
         return self._ahead[start : self._at]
+
+    def _receive(self) -> bytes:
+        try:
+            read = bytes(self._socket.recv(READ_AT_ONCE))
+        except _NOT_NOW as wait:
+            # Under TLS the protocol itself may have to write (a new key) before anything can be read, and the other way round.
+            self._reading_waits_for = select.POLLOUT if isinstance(wait, ssl.SSLWantWriteError) else select.POLLIN
+            raise
+        except OSError as fault:
+            self.fault = fault  # paho tells that the connection is lost, but not why
+            raise
+        self._reading_waits_for = select.POLLIN
+        return read
+
+    def events(self, *, may_read: bool, is_clogged: bool) -> int:
+        """Return what to wait for (of `select.poll`) before reading and sending can go on."""
+        return (self._reading_waits_for if may_read else 0) | (self._sending_waits_for if is_clogged else 0)
 
     def pending(self) -> int:
         """Return how many bytes can be received without asking the system."""
@@ -72,7 +91,8 @@ class Wire:
         try:
             while self._unsent:
                 del self._unsent[: self._socket.send(self._unsent)]
-        except _NOT_NOW:
+        except _NOT_NOW as wait:
+            self._sending_waits_for = select.POLLIN if isinstance(wait, ssl.SSLWantReadError) else select.POLLOUT
             return False
         except OSError:
             self._unsent.clear()
@@ -98,8 +118,12 @@ class WiredClient(paho.Client):
     `_create_socket` is the one name of paho used here that it does not publish; without it no test of the link passes.
     """
 
+    tls: ssl.SSLContext | None = None
+    """What connections are secured with; None = they are not."""
+
     def _create_socket(self) -> Any:
-        return Wire(super()._create_socket())
+        # Paho would leave a socket open whose handshake failed.
+        return Wire(connected(self.host, self.port, self.tls, self.connect_timeout))
 
     @property
     def wire(self) -> Wire | None:
@@ -119,12 +143,20 @@ class Link:
         Called after messages may have been delivered, so that they are handed on together.
     may_read
         Returns False while nobody can take more messages: then nothing is read, and the broker keeps the rest.
+    failed
+        Called with what kept a connection from being made, or broke it.
     """
 
-    def __init__(self, client: WiredClient, arrived: Callable[[], None], may_read: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        client: WiredClient,
+        arrived: Callable[[], None],
+        may_read: Callable[[], bool],
+        failed: Callable[[OSError], None],
+    ) -> None:
         self.client = client
         self.failure: BaseException | None = None
-        self._arrived, self._may_read = arrived, may_read
+        self._arrived, self._may_read, self._failed = arrived, may_read, failed
         self._posted: deque[Callable[[], None]] = deque()
         self._woken, self._waker = os.pipe()
         for end in (self._woken, self._waker):
@@ -192,7 +224,7 @@ class Link:
         try:
             self.client.reconnect()
         except OSError as fault:
-            LOG.warning("the broker %s:%d is out of reach (%s); trying again", self.client.host, self.client.port, fault)
+            self._failed(fault)
 
     def _write(self) -> bool:
         """Send what there is; return whether something is left that the system does not take yet."""
@@ -207,19 +239,22 @@ class Link:
             return True
         poll = select.poll()
         poll.register(self._woken, select.POLLIN)
-        wanted = (select.POLLIN if may_read else 0) | (select.POLLOUT if is_clogged else 0)
+        wanted = wire.events(may_read=may_read, is_clogged=is_clogged)
         if wanted:
             poll.register(wire.fileno(), wanted)
         ready = dict(poll.poll(timeout_s * 1000))
         if self._woken in ready:
             os.read(self._woken, READ_AT_ONCE)
-        return may_read and bool(ready.get(wire.fileno(), 0) & ~select.POLLOUT)
+        readable = wire.events(may_read=may_read, is_clogged=False) | ~select.POLLOUT  # a broken connection is to be read, too
+        return may_read and bool(ready.get(wire.fileno(), 0) & readable)
 
     def _read(self, wire: Wire) -> None:
         """Let paho take all packets that were read ahead, then hand on what they brought."""
         while self.client.loop_read() == MQTTErrorCode.MQTT_ERR_SUCCESS and wire.pending():
             pass
         self._arrived()
+        if wire.fault is not None:
+            self._failed(wire.fault)
 
     def _leave(self) -> None:
         self._do_posted()

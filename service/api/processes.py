@@ -56,7 +56,8 @@ def trouble_of(rows: Sequence[ProcessRow], name: str) -> str | None:
         if row.age_s > SILENT_S:
             return f"{name} {row.instance} has been silent for {row.age_s:.0f} s; is it running?"
         if row.detail.get("connected") is False:
-            return f"{name} {row.instance} is not connected to the broker"
+            why = row.detail.get("connection_fault")
+            return f"{name} {row.instance} is not connected to the broker" + (f": {why}" if why else "")
         if row.detail.get("retrying"):
             return f"{name} {row.instance} cannot commit and tries again: {row.detail.get('fault_reason') or 'see its log'}"
     return None

@@ -6,7 +6,6 @@ This file finishes with `Readiness`.
 from __future__ import annotations
 
 import shutil
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +13,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
 from domain.errors import GroundWatchError
 from service.api.processes import MISSED_FOR, trouble_of
@@ -25,6 +23,7 @@ from storage.migrate import pending
 KEEP_S = 2.0
 GRACE = timedelta(minutes=15)
 BACKLOG_LIMIT_S = 300.0
+BROKER_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +88,8 @@ class Readiness:
         return trouble_of(HeartbeatRepository(self.container.db).recent(MISSED_FOR), name)
 
     def _broker(self) -> str | None:
-        address = urlsplit(self.container.mqtt_url)
-        port = address.port or (8883 if address.scheme in {"mqtts", "ssl"} else 1883)
-        with socket.create_connection((address.hostname or "127.0.0.1", port), timeout=2.0):
-            return None
+        self.container.reach_broker(BROKER_TIMEOUT_S)
+        return None
 
     def _disk(self) -> str | None:
         home = self.container.settings.home

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import socket
-from collections.abc import Callable
-from urllib.parse import urlsplit
+from collections.abc import Callable, Mapping
 
-from domain.errors import ConfigurationError, GroundWatchError, UnavailableError
+from domain.errors import ConfigurationError, GroundWatchError
 from service.bootstrap import Container
 from service.commands.output import emit, say
 from service.settings import load_settings
+
+BROKER_TIMEOUT_S = 5.0
 
 
 def check(arguments: argparse.Namespace) -> int:
@@ -24,8 +24,13 @@ def check(arguments: argparse.Namespace) -> int:
     else:
         for result in results:
             if not (arguments.quiet and result["ok"]):
-                say(f"{'ok  ' if result['ok'] else 'FAIL'} {result['name']}: {result['detail']}")
+                say(f"{'ok  ' if result['ok'] else 'FAIL'} {result['name']}: {result['detail']}{_remedy(result)}")
     return 0 if ok else 1
+
+
+def _remedy(result: Mapping[str, object]) -> str:
+    where = f" ({result['where']})" if result.get("where") else ""
+    return where + (f" Remedy: {result['remedy']}" if result.get("remedy") else "")
 
 
 def _result(name: str, step: Callable[[Container], str], container: Container) -> dict[str, object]:
@@ -48,14 +53,7 @@ def _database(container: Container) -> str:
 
 
 def _broker(container: Container) -> str:
-    parts = urlsplit(container.mqtt_url)
-    try:
-        socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 1883), timeout=5).close()
-    except OSError as error:
-        raise UnavailableError(
-            f"the broker does not answer: {error}.", where="GROUNDWATCH_MQTT_URL", remedy="start Mosquitto"
-        ) from error
-    return f"reachable at {parts.hostname}:{parts.port or 1883}"
+    return f"reachable at {container.reach_broker(BROKER_TIMEOUT_S)}"
 
 
 def _node(container: Container) -> str:

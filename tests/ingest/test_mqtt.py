@@ -12,8 +12,8 @@ import pytest
 
 from domain.errors import ConfigurationError
 from ingest.pipeline import Pipeline
-from ingest.transports.mqtt import MqttIngest, MqttSettings
-from ingest.transports.mqtt_address import parse_broker_url
+from ingest.transports.mqtt import MqttIngest
+from ingest.transports.mqtt_settings import MqttSettings, parse_broker_url
 from tests.conftest import BrokerLogin
 from tests.ingest.memory import MemoryStore
 from tests.waiting import wait_until

@@ -16,8 +16,9 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from benchmarks.links import Link as Relay
 from ingest.pipeline import Pipeline
-from ingest.transports.mqtt import MqttIngest, MqttSettings
+from ingest.transports.mqtt import MqttIngest
 from ingest.transports.mqtt_link import Link, Wire, WiredClient
+from ingest.transports.mqtt_settings import MqttSettings
 from tests.conftest import BrokerLogin
 from tests.ingest.memory import MemoryStore
 from tests.ingest.test_mqtt import Running, send
@@ -159,7 +160,7 @@ def test_nothing_is_read_while_nobody_can_take_it_and_all_of_it_comes_afterwards
     client.on_subscribe = lambda *_: turned.set()
     client.on_message = lambda _c, _u, message: taken.append(json.loads(message.payload)["id"])
     client.connect_async(broker.host, broker.port)
-    link = Link(client, lambda: None, may_read.is_set)
+    link = Link(client, lambda: None, may_read.is_set, lambda _: None)
     link.start()
     assert turned.wait(10)
     may_read.clear()
@@ -184,7 +185,7 @@ def test_what_is_posted_before_the_end_still_reaches_the_broker(broker: BrokerLo
     client = WiredClient(CallbackAPIVersion.VERSION2, client_id=f"poster-{station}", protocol=MQTTProtocolVersion.MQTTv5)
     client.username_pw_set(broker.username, broker.password)
     client.connect_async(broker.host, broker.port)
-    link = Link(client, lambda: None, lambda: True)
+    link = Link(client, lambda: None, lambda: True, lambda _: None)
     link.start()
     wait_until(client.is_connected, 10, "the connection")
     for number in range(300):
@@ -204,7 +205,7 @@ def test_a_fault_of_a_callback_ends_the_link_and_is_told(broker: BrokerLogin, st
         raise ZeroDivisionError
 
     client.on_connect = on_connect
-    link = Link(client, lambda: None, lambda: True)
+    link = Link(client, lambda: None, lambda: True, lambda _: None)
     link.start()
     wait_until(lambda: link.failure is not None, 10, "the fault")
     assert isinstance(link.failure, ZeroDivisionError)

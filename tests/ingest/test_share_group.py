@@ -15,7 +15,8 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from domain.model import Datastream, ObservedProperty, Station, StationKind
-from ingest.transports.mqtt import MqttIngest, MqttSettings
+from ingest.transports.mqtt import MqttIngest
+from ingest.transports.mqtt_settings import MqttSettings
 from service.bootstrap import Container
 from service.settings import Settings
 from tests.conftest import BrokerLogin

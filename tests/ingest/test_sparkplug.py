@@ -22,7 +22,8 @@ from ingest.formats.native_json import Elements
 from ingest.messages import Message
 from ingest.pipeline import Pipeline
 from ingest.transports.births import BirthBook
-from ingest.transports.mqtt import MqttIngest, MqttSettings
+from ingest.transports.mqtt import MqttIngest
+from ingest.transports.mqtt_settings import MqttSettings
 from ingest.transports.topics import message_of
 from tests.conftest import BrokerLogin
 from tests.ingest import sparkplug_wire as wire
