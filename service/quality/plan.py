@@ -22,7 +22,8 @@ from domain.units import compatible, convert
 
 SHIPPED = Path(__file__).resolve().parent.parent / "config" / "quality.yaml"
 _PAIRS = ("spike", "rate_per_h", "flat_h", "attenuated", "suspect_span")
-_KEYS = {*_PAIRS, "months", "flat_tolerance", "attenuated_h", "gap_h", "totaliser", "companions", "flow", "volume", "drift"}
+_KEYS = {*_PAIRS, "months", "flat_tolerance", "attenuated_h", "gap_h", "totaliser", "companions", "flow", "volume"}
+_KEYS |= {"drift", "pumping", "follows"}
 _DIFFERENCES = {"spike", "rate_per_h", "attenuated"}
 """Figures in the datastream's unit that are differences: they scale, and no zero is shifted."""
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics.sensor_drift import DriftState, drift_of
+from analytics.sensor_drift import DriftDoubt, DriftState, drift_of
 
 DAYS = np.arange(90.0)
 
@@ -66,3 +66,59 @@ def test_shifting_and_scaling_change_the_answer_by_that_law_only(shift: float, s
 def test_no_drift_is_told_of_sound_sensors() -> None:
     told = [drift_of(DAYS, common(seed) * 0.1, others(seed), 0.1).state for seed in range(100)]
     assert DriftState.DRIFTING not in told
+
+
+def parted(rate: float = 0.3) -> np.ndarray:
+    """A well that goes away from the others by so much in 30 days."""
+    return common(7) * 0.1 + rate / 30.0 * DAYS + np.random.default_rng(3).normal(0.0, 0.01, DAYS.size)
+
+
+@pytest.mark.parametrize(
+    "pumped",
+    [
+        np.where(DAYS < 40, 100.0, 160.0),
+        np.linspace(0.0, 50.0, DAYS.size),
+        np.where(DAYS < 75, 0.0, 80.0),
+        np.where(DAYS > 60, np.nan, 100.0),
+        np.full(DAYS.size, np.nan),
+    ],
+    ids=["a step", "more and more", "it begins", "its meter falls silent", "never known"],
+)
+def test_where_pumping_changes_or_is_not_known_nobody_can_tell_drift_from_water(pumped: np.ndarray) -> None:
+    steady = np.full(DAYS.size, 30.0)
+    assert drift_of(DAYS, parted(), others(7), 0.1, pumping=steady[:, None]).state is DriftState.DRIFTING
+    found = drift_of(DAYS, parted(), others(7), 0.1, pumping=np.column_stack([steady, pumped]))
+    assert (found.state, found.doubt) == (DriftState.CANNOT_TELL, DriftDoubt.PUMPING)
+    assert found.rate_per_30d == pytest.approx(0.3, abs=0.05)
+
+
+def test_pumping_that_is_restless_but_the_same_excuses_nothing() -> None:
+    weekly = 100.0 + 60.0 * (DAYS % 7 < 5) + np.random.default_rng(8).normal(0.0, 5.0, DAYS.size)
+    for pumped in (weekly, np.zeros(DAYS.size)):
+        assert drift_of(DAYS, parted(), others(7), 0.1, pumping=pumped[:, None]).state is DriftState.DRIFTING
+
+
+def test_a_value_that_follows_its_level_is_not_called_a_drift_of_the_sensor() -> None:
+    level = 5.0 + np.cumsum(np.random.default_rng(5).normal(0.05, 0.02, DAYS.size))
+    follows = common(7) * 0.1 + 0.2 * level + np.random.default_rng(3).normal(0.0, 0.01, DAYS.size)
+    assert drift_of(DAYS, follows, others(7), 0.1).state is DriftState.DRIFTING
+    found = drift_of(DAYS, follows, others(7), 0.1, levels=level[:, None])
+    assert (found.state, found.doubt) == (DriftState.CANNOT_TELL, DriftDoubt.FOLLOWS)
+    for elsewhere in (np.full(DAYS.size, 5.0), np.full(DAYS.size, np.nan), 5.0 + np.sin(DAYS / 5.0)):
+        assert drift_of(DAYS, parted(), others(7), 0.1, levels=elsewhere[:, None]).state is DriftState.DRIFTING
+
+
+def test_what_nobody_can_tell_has_its_reason() -> None:
+    restless = np.random.default_rng(1).normal(0.0, 2.0, DAYS.size)
+    young = np.where(DAYS < 70, np.nan, parted())
+    assert drift_of(DAYS, parted(), others(7, 1), 0.1).doubt is DriftDoubt.FEW_NEIGHBOURS
+    assert drift_of(DAYS, young, others(7), 0.1).doubt is DriftDoubt.FEW_DAYS
+    assert drift_of(DAYS, restless, others(7), 0.1).doubt is DriftDoubt.SCATTER
+    assert drift_of(DAYS, parted(), others(7), 0.1).doubt is None
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_steady_sensor_stays_steady_whatever_is_pumped(seed: int) -> None:
+    pumped = np.where(DAYS < 40, 100.0, 160.0)[:, None]
+    plain = drift_of(DAYS, common(seed) * 0.1, others(seed), 0.1)
+    assert drift_of(DAYS, common(seed) * 0.1, others(seed), 0.1, pumping=pumped) == plain

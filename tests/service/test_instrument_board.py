@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from domain.model import Datastream, Station, StationKind
+from domain.model import Datastream, EventEffect, EventKind, Station, StationEvent, StationKind
 from domain.observation import Batch, columns
 from ingest.messages import Message
 from service.bootstrap import Container
@@ -75,3 +75,39 @@ def test_a_station_alone_is_told_the_same_of(container: Container) -> None:
     (on_the_board,) = board(container, ["W4"], NOW, DAY)
     alone = station_health(container, "W4", NOW, DAY)
     assert replace(alone, reasons={}, clock=None) == replace(on_the_board, reasons={}, clock=None)
+
+
+def test_wells_that_pumping_parts_are_not_said_to_drift_whoever_pumps(container: Container) -> None:
+    """W4 walks away; its own steady pump excuses nothing, a neighbour's that is turned up does, and so does one that the log tells of."""
+    registers = container.registers
+    registers.add_station(
+        Station("PW", StationKind.GEOTHERMAL_WELL, "PW", "PW", longitude_deg=120.73, latitude_deg=30.72), actor="t"
+    )
+    steady = registers.add_datastream(Datastream("W4", "abstraction_rate", "m3/h"), actor="t")
+    begin = np.datetime64((NOW - 90 * DAY).replace(tzinfo=None), "us")
+    times = begin + DAYS * np.timedelta64(1, "D") + np.timedelta64(6, "h")
+
+    def told() -> tuple[str, str | None]:
+        while container.rollups.refresh(1000):
+            pass
+        registers.forget()
+        drift = station_health(container, "W4", NOW, DAY).drift
+        assert drift is not None
+        return drift.found.state.value, None if drift.found.doubt is None else drift.found.doubt.value
+
+    def pump(stream: Datastream, rates: np.ndarray) -> None:
+        batch = Batch("file", "pump", columns(stream.datastream_id or 0, times, rates), received_at=NOW)
+        container.observations.commit(batch)
+
+    pump(steady, np.full(DAYS.size, 12.0))
+    assert told() == ("drifting", None)
+    logged = registers.add_event(
+        StationEvent("W3", EventKind.PUMP_STATE, NOW - 30 * DAY, effect=EventEffect.NONE, note="new pump"), actor="t"
+    )
+    assert told() == ("cannot_tell", "pumping")
+    registers.withdraw_event(logged.event_id or 0, actor="t")
+    assert told() == ("drifting", None)
+    meter = registers.add_datastream(Datastream("PW", "abstraction_rate", "m3/h"), actor="t")
+    assert told() == ("cannot_tell", "pumping")  # a meter of which nothing has come: not known is not nothing
+    pump(meter, np.where(DAYS < 50, 20.0, 60.0))
+    assert told() == ("cannot_tell", "pumping")

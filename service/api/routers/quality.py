@@ -175,6 +175,7 @@ def health_json(health: StationHealth) -> dict[str, Any]:
             "rate_per_30d": number(drift.found.rate_per_30d),
             "half_width_95": number(drift.found.half_width),
             "neighbours": drift.found.neighbours,
+            "doubt": None if drift.found.doubt is None else drift.found.doubt.value,
         },
         "quarantined": health.quarantined,
         "findings": health.findings,

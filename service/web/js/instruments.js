@@ -39,7 +39,7 @@ function clockText(seconds) {
 function driftOf(drift) {
   if (!drift) return "—";
   const rate = drift.rate_per_30d === null ? null : t("devices.drift_rate", { rate: quantity(drift.rate_per_30d, drift.unit), half: quantity(drift.half_width_95, drift.unit), n: drift.neighbours });
-  return [h("span", { class: drift.state === "drifting" ? "bad" : "" }, drift.state === "drifting" ? "! " : "", word("drift_state", drift.state)), rate ? h("small", { class: "num" }, ` ${rate}`) : null];
+  return [h("span", { class: drift.state === "drifting" ? "bad" : "" }, drift.state === "drifting" ? "! " : "", word("drift_state", drift.state)), drift.doubt ? h("small", {}, ` ${word("drift_doubt", drift.doubt)}`) : null, rate ? h("small", { class: "num" }, ` ${rate}`) : null];
 }
 
 async function load() {

@@ -10,7 +10,7 @@ from tests.service.web.fake_network import NOW, stamp
 
 def drift(station: str, state: str, rate: float, half: float) -> dict[str, Any]:
     found = {"state": state, "datastream": f"{station}:head", "unit": "m"}
-    return {**found, "rate_per_30d": rate, "half_width_95": half, "neighbours": 3}
+    return {**found, "rate_per_30d": rate, "half_width_95": half, "neighbours": 3, "doubt": None}
 
 
 NOTHING = dict.fromkeys(("last_seen", "completeness_percent", "battery_v", "signal", "clock_offset_s", "drift"))
