@@ -10,6 +10,8 @@ doi:10.1016/S0022-1694(97)00125-X. This file finishes with `trend_test`.
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
@@ -39,19 +41,11 @@ def trend_test(years: Floats, values: Floats, phi: Floats | None = None) -> dict
     >>> float(found["sen_slope"][0]), round(float(found["mk_p"][0]), 4)
     (1.0, 0.0275)
     """
-    points = values.shape[1]
-    s, slope = np.empty(points), np.empty(points)
-    earlier, later = np.triu_indices(len(years), 1)
-    spans = years[later] - years[earlier]
-    rows = np.ascontiguousarray(values.T)
-    for start in range(0, points, _POINTS_AT_ONCE):
-        part = slice(start, min(start + _POINTS_AT_ONCE, points))
-        pairs = np.take(rows[part], later, axis=1) - np.take(rows[part], earlier, axis=1)
-        s[part] = np.count_nonzero(pairs > 0, axis=1) - np.count_nonzero(pairs < 0, axis=1)
-        pairs /= spans
-        slope[part] = _medians(pairs)
+    loop = _compiled()
+    statistics = pair_statistics if loop is None else loop.pair_statistics
+    s, ties, slope = statistics(years, np.ascontiguousarray(values.T, dtype=np.float64))
     n = np.count_nonzero(~np.isnan(values), axis=0)
-    variance = (n * (n - 1) * (2 * n + 5) - _ties(rows)) / 18.0
+    variance = (n * (n - 1) * (2 * n + 5) - ties) / 18.0
     if phi is not None:
         variance = variance * _widening(phi, n, len(years))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -63,6 +57,30 @@ def trend_test(years: Floats, values: Floats, phi: Floats | None = None) -> dict
         "mk_p": np.where(enough, 2.0 * ndtr(-np.abs(z)), unknown),
         "sen_slope": np.where(enough, slope, unknown),
     }
+
+
+def _compiled() -> ModuleType | None:
+    """Return the compiled pass, or None where there is no compiler: numba follows a new Python months later."""
+    try:
+        from analytics import insar_pairs
+    except ImportError:
+        return None
+    return insar_pairs
+
+
+def pair_statistics(years: Floats, rows: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return the same, to the bit, as `insar_pairs.pair_statistics`, in five times the processor time."""
+    points = len(rows)
+    s, slope = np.empty(points), np.empty(points)
+    earlier, later = np.triu_indices(len(years), 1)
+    spans = years[later] - years[earlier]
+    for start in range(0, points, _POINTS_AT_ONCE):
+        part = slice(start, min(start + _POINTS_AT_ONCE, points))
+        pairs = np.take(rows[part], later, axis=1) - np.take(rows[part], earlier, axis=1)
+        s[part] = np.count_nonzero(pairs > 0, axis=1) - np.count_nonzero(pairs < 0, axis=1)
+        pairs /= spans
+        slope[part] = _medians(pairs)
+    return s, _ties(rows), slope
 
 
 def _medians(pairs: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""A delivery of a million points: rate, annual terms and sigma, then AR(1) with Mann-Kendall and Sen, in bounded memory.
+"""A delivery of a million points: rate, annual terms and sigma, then AR(1) or robust with Mann-Kendall and Sen, in bounded memory.
 
 Run ``OPENBLAS_NUM_THREADS=1 python -m benchmarks insar_million``; GROUNDWATCH_BENCH_MILLION_POINTS = 1,000,000. Blocks of 4,096 points are
 made, fitted on as many threads as there are processors and thrown away; what making them takes is not counted. Targets on two cores: 10 s and
@@ -57,6 +57,8 @@ def main() -> None:
     bench("rate, annual, sigma; 5 % gaps", PointSettings("ols"), POINTS, gaps=0.05)
     bench("rate, annual, acceleration, a step; no gaps", PointSettings("ols", acceleration=True, steps=(2020.5,)), POINTS)
     bench("AR(1), Mann-Kendall, Sen; no gaps", PointSettings("ar1", trend_test=True), POINTS)
+    bench("AR(1), Mann-Kendall, Sen; 5 % gaps", PointSettings("ar1", trend_test=True), POINTS, gaps=0.05)
+    bench("robust, Mann-Kendall, Sen; no gaps", PointSettings("robust", trend_test=True), POINTS)
 
 
 if __name__ == "__main__":

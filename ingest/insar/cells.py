@@ -6,13 +6,14 @@ untouched, so this never decides what a strange cell means. This file finishes w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-import numba as nb
 import numpy as np
 import numpy.typing as npt
+
+from domain.compiling import compiled
 
 SKIP, PID, PLACE, ATTRIBUTE, EPOCH = range(5)
 """What a column is for."""
@@ -30,14 +31,6 @@ _MOST_TENS = 22
 _TOO_LARGE = 10_000
 _LEAST, _MOST = 1.2e-38, 3.4e38
 """Magnitudes within which float32 has all its bits."""
-
-
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function when it is first called; where the result cannot be kept, each process compiles it anew."""
-    try:
-        return cast("Callable[..., Any]", nb.njit(nogil=True, cache=True)(function))
-    except RuntimeError:  # neither beside this file nor in the user's cache may anything be written
-        return cast("Callable[..., Any]", nb.njit(nogil=True)(function))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +96,7 @@ def scan(text: npt.NDArray[np.uint8], lines: int, columns: Columns, delimiter: i
     return Scanned(places[:rows], attributes[:, :rows], values[:rows], start[:rows], length[:rows], line[:rows], odd[:left])
 
 
-@_compiled
+@compiled
 def _scan(  # noqa: PLR0912, PLR0915 - calls between compiled functions cost as much as the cells themselves
     text: Any, purpose: Any, slot: Any, delimiter: int, words: Any, ends: Any, tens: Any, places: Any, attributes: Any,
     values: Any, starts: Any, lengths: Any, lines: Any, odd: Any,
@@ -190,7 +183,7 @@ def _scan(  # noqa: PLR0912, PLR0915 - calls between compiled functions cost as 
     return row, left
 
 
-@_compiled
+@compiled
 def _after_word(text: Any, at: Any, word: Any, delimiter: int) -> Any:
     """Return the place after a word where it is the whole cell, else the place where it would begin."""
     end = at
@@ -201,7 +194,7 @@ def _after_word(text: Any, at: Any, word: Any, delimiter: int) -> Any:
     return end if text[end] == delimiter or text[end] == _NEWLINE or text[end] == _RETURN else at
 
 
-@_compiled
+@compiled
 def _exponent(text: Any, at: Any) -> Any:
     """Return the place after an exponent and its value; a value beyond all powers where there is none."""
     one = np.uint64(1)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import doctest
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pymannkendall
 import pytest
 import statsmodels.api as sm
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from scipy.stats import theilslopes
 
 import analytics.insar as points_module
 import analytics.insar_geometry as geometry_module
 import analytics.insar_trend as trend_module
 from analytics.insar import PointSettings, fit_points
+from analytics.insar_pairs import pair_statistics as compiled_statistics
 from analytics.insar_trend import trend_test
 
 EPOCHS = 120
@@ -109,6 +114,57 @@ def test_mann_kendall_and_sen_are_those_of_pymannkendall(gaps: bool) -> None:
         t, x = YEARS[:40][known], values[known, point]
         i, j = np.triu_indices(len(t), 1)
         assert found["sen_slope"][point] == pytest.approx(np.median((x[j] - x[i]) / (t[j] - t[i])), abs=1e-9)
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+@pytest.mark.parametrize("grid", [0.0, 0.1, 8.0])
+def test_sens_slope_is_that_of_scipy_to_the_last_bit(gaps: bool, grid: float) -> None:
+    values = ground(60, 6)
+    values = np.round(values / grid) * grid if grid else values
+    values = with_gaps(values) if gaps else values
+    found = trend_test(YEARS, values)
+    for point in range(60):
+        known = ~np.isnan(values[:, point])
+        assert found["sen_slope"][point] == theilslopes(values[known, point], YEARS[known]).slope
+        peer = pymannkendall.original_test(values[known, point])
+        assert found["mk_z"][point] == pytest.approx(peer.z, rel=1e-14)
+        assert found["mk_p"][point] == pytest.approx(peer.p, rel=1e-9, abs=1e-15)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 90), st.sampled_from([0.0, 0.05, 0.6, 1.0]), st.sampled_from([0, 1, 3, 1000]))
+@example(0, 90, 0.0, 0)
+def test_the_compiled_pass_and_arrays_agree_to_the_bit(seed: int, epochs: int, missing: float, values: int) -> None:
+    rng = np.random.default_rng(seed)
+    years = np.cumsum(rng.uniform(0.01, 0.5, epochs))
+    rows = rng.integers(0, values, (20, epochs), endpoint=True).astype(float)
+    rows[rng.random(rows.shape) < missing] = np.nan
+    for mine, other in zip(compiled_statistics(years, rows), trend_module.pair_statistics(years, rows), strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
+def test_without_a_compiler_the_trend_is_tested_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = trend_test(YEARS, with_gaps(ground(5)))
+    monkeypatch.setattr(trend_module, "_compiled", lambda: None)
+    found = trend_test(YEARS, with_gaps(ground(5)))
+    assert {name: values.tolist() for name, values in found.items()} == {
+        name: values.tolist() for name, values in expected.items()
+    }
+
+
+def test_the_compiler_is_loaded_by_nothing_but_a_trend_test() -> None:
+    program = """if True:
+        import sys
+        import numpy as np
+        import service.cli
+        from analytics.insar import PointSettings, fit_points
+        years = 2020 + np.arange(60) / 30
+        fit_points(years, np.random.default_rng(0).normal(size=(60, 2)), PointSettings())
+        assert "numba" not in sys.modules
+        fit_points(years, np.random.default_rng(0).normal(size=(60, 2)), PointSettings(trend_test=True))
+        assert "numba" in sys.modules
+    """
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[2])
 
 
 def test_correlated_noise_without_trend_is_seldom_called_one() -> None:
