@@ -1,12 +1,12 @@
 """Alerts that nobody acknowledged in time are told on: county, city, province.
 
 The step is a transition of the alert, written in one transaction with the messages, so that it happens once. Escalation never acknowledges
-and never changes the level. This file finishes with `Escalator`.
+and never changes the level. This file finishes with `told_on`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from typing import Any
@@ -82,7 +82,7 @@ class Escalator:
             waited_h = (now - _since(current)).total_seconds() / 3600
             reason = f"not acknowledged for {waited_h:.1f} h, told to {due.to}"
             stored = tx.update_alert(replace(current, updated_at=now, memory={**current.memory, "escalated_to": due.to}))
-            tx.add_transition(_step(stored, now, reason))
+            tx.add_transition(noted(stored, "escalated", now, reason))
             tx.enqueue(self._messages(tx, stored, due, receivers, now))
             return stored
 
@@ -113,10 +113,11 @@ def _since(alert: AlertRecord) -> datetime:
     return alert.opened_at if again is None else datetime.fromisoformat(again)
 
 
-def _step(alert: AlertRecord, now: datetime, reason: str) -> Transition:
+def noted(alert: AlertRecord, kind: str, now: datetime, reason: str) -> Transition:
+    """Return a step of the machine's that moves neither state nor level."""
     return Transition(
         alert_id=alert.alert_id or 0,
-        kind="escalated",
+        kind=kind,
         to_state=alert.state,
         occurred_at=now,
         recorded_at=now,
@@ -129,37 +130,49 @@ def _step(alert: AlertRecord, now: datetime, reason: str) -> Transition:
 
 
 def _payload(alert: AlertRecord, due: EscalationStep, cap: str | None, now: datetime) -> dict[str, Any]:
-    level, scope = alert.level, alert.scope
-    since = _since(alert).isoformat()
+    scope, since = alert.scope, _since(alert).isoformat()
+    headline = {"zh": f"预警无人响应，上报{due.to}：{scope}", "en": f"Alert without answer, told to {due.to}: {scope}"}
+    level = alert.level
+    explanation = {
+        "zh": f"{level.word_zh}色预警 {alert.identifier}（{scope}）自 {since} 起无人确认知悉，现上报至 {due.to}。",
+        "en": f"The {level.word} alert {alert.identifier} ({scope}) has not been acknowledged since {since}; it is told to {due.to}.",
+    }
+    return told_on(alert, due.to, f"{alert.identifier}:{due.to}", headline, explanation, cap, now)
+
+
+def told_on(
+    alert: AlertRecord,
+    to: str,
+    identifier: str,
+    headline: Mapping[str, str],
+    explanation: Mapping[str, str],
+    cap: str | None,
+    now: datetime,
+) -> dict[str, Any]:
+    """Return what a body that is told of something overdue gets."""
     return {
         "version": 1,
         "kind": "escalation",
         "message_type": MessageType.UPDATE.value,
-        "identifier": f"{alert.identifier}:{due.to}",
+        "identifier": identifier,
         "sent": now.isoformat(),
         "status": alert.status.value,
-        "escalated_to": due.to,
+        "escalated_to": to,
         "alert": {
             "identifier": alert.identifier,
             "rule": alert.rule_code,
-            "scope": scope,
+            "scope": alert.scope,
             "station": alert.station,
             "datastream": alert.datastream,
             "state": alert.state.value,
-            "level": level.word,
+            "level": alert.level.word,
             "peak_level": alert.peak_level.word,
             "onset": alert.onset.isoformat(),
             "value": alert.evidence.get("value"),
             "unit": alert.evidence.get("unit"),
             "limit": alert.evidence.get("limit"),
         },
-        "headline": {
-            "zh": f"预警无人响应，上报{due.to}：{scope}",
-            "en": f"Alert without answer, told to {due.to}: {scope}",
-        },
-        "explanation": {
-            "zh": f"{level.word_zh}色预警 {alert.identifier}（{scope}）自 {since} 起无人确认知悉，现上报至 {due.to}。",
-            "en": f"The {level.word} alert {alert.identifier} ({scope}) has not been acknowledged since {since}; it is told to {due.to}.",
-        },
+        "headline": dict(headline),
+        "explanation": dict(explanation),
         **({"cap": cap} if cap else {}),
     }

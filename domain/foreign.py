@@ -1,7 +1,7 @@
 """Alerts of partners: what was received, never what we issue.
 
 A foreign alert is what the messages of one sender that refer to each other say together; it is shown with its sender and never sent on.
-This file finishes with `ForeignAcknowledgement`.
+This file finishes with `OwedAnswer`.
 """
 
 from __future__ import annotations
@@ -89,3 +89,20 @@ class ForeignAlert:
     def is_acknowledged(self) -> bool:
         """Did somebody take notice of the newest message?"""
         return any(self.newest.identifier in item.acknowledged for item in self.acknowledgements)
+
+
+@dataclass(frozen=True, slots=True)
+class OwedAnswer:
+    """An alert of ours that a partner has not answered as it stands.
+
+    `identifier` is the first message that no CAP Ack of the partner covers (one that names a later message covers it), `since` when it
+    was put on its way and `delivered_at` when the partner's end took it over, None = not yet.
+    """
+
+    partner: str
+    receiver: str
+    alert_id: int
+    alert: str
+    identifier: str
+    since: datetime
+    delivered_at: datetime | None = None

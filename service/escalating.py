@@ -1,32 +1,40 @@
-"""Tells on what is overdue, by the steps that this node is configured with: cases past their date, alerts that nobody acknowledged.
+"""Tells on what is overdue: cases past their date, alerts that nobody acknowledged, and answers that partners owe each other.
 
-Configuration of the node (`escalation: {cases: [{to: county, after_h: 0}, ...], acknowledgement: [...], working: {windows: [...]}}`);
-without it nothing is told on.
+Configuration of the node (`escalation: {cases: [{to: county, after_h: 0}, ...], acknowledgement: [...], partners: [...]}`, with
+`working: {windows: [...]}`); without it nothing is told on. Without steps of their own, answers go the way of the acknowledgements.
 This file finishes with `escalate_cases`.
 """
 
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from alerts.case_desk import escalation_notifications
-from alerts.cases import EscalationStep, read_escalation
+from alerts.cases import EscalationStep, escalation_due, read_escalation
 from alerts.escalation import Escalator
+from alerts.partner_answers import AnswerEscalator, Overdue, overdue_at, own_answer_overdue
 from alerts.routing import read_duty
 from domain.alerting import AlertRecord
 from domain.case import Case
+from domain.foreign import ForeignAlert
 from service.bootstrap import Container
+from service.foreign_desk import answers_due
+from service.sharing.agreement import Agreement
 from storage.cases import CaseQuery
+from storage.foreign import ForeignQuery
 
 LOG = logging.getLogger("groundwatch.escalation")
 PAGE = 500
 
 
 def escalate(container: Container) -> None:
-    """Tell on both."""
+    """Tell on all of them."""
     escalate_alerts(container)
+    escalate_answers(container)
+    escalate_own_answers(container)
     escalate_cases(container)
 
 
@@ -40,6 +48,62 @@ def escalate_alerts(container: Container) -> list[AlertRecord]:
     for alert in told:
         LOG.info("alert %s has no answer and is told to %s", alert.identifier, alert.memory.get("escalated_to"))
     return told
+
+
+def escalate_answers(container: Container) -> list[AlertRecord]:
+    """Tell the next body of each answer that a partner owes for longer than agreed and return the alerts that it is about."""
+    steps = _steps(container, "partners") or _steps(container, "acknowledgement")
+    told = AnswerEscalator(container.alerts, steps).run(owed_answers(container), container.clock())
+    for alert, item in told:
+        LOG.info("partner %s has not answered alert %s in time", item.owed.partner, alert.identifier)
+    return [alert for alert, _ in told]
+
+
+def owed_answers(container: Any) -> list[Overdue]:
+    """Return every answer that a partner owes by its agreement, too late or not yet, the one that is due soonest first."""
+    found = []
+    for partner in container.access.partners():
+        agreement = Agreement.read(partner.agreement, partner.code)
+        within, receiver = agreement.acknowledge_within, agreement.reply_to
+        if not partner.enabled or within is None or receiver is None or not agreement.senders:
+            continue
+        owed = container.foreign.owed_answers(partner.code, receiver)
+        found += [Overdue(item, partner.name_zh, partner.name_en, overdue_at(item, within)) for item in owed]
+    return sorted(found, key=lambda item: (item.due_at, item.owed.partner, item.owed.alert_id))
+
+
+def escalate_own_answers(container: Container) -> list[ForeignAlert]:
+    """Tell the next body of each partner's alert that nobody here took notice of within the time agreed; return those told on."""
+    steps, now = _steps(container, "partners") or _steps(container, "acknowledgement"), container.clock()
+    open_ones = _unacknowledged(container)
+    due = answers_due(container, open_ones)
+    late = [(alert, due[alert.foreign_id]) for alert in open_ones if alert.foreign_id in due]
+    return [
+        alert for alert, at in late if (step := escalation_due(steps, at, None, now)) and _tell_own(container, alert, step, at)
+    ]
+
+
+def _unacknowledged(container: Container) -> list[ForeignAlert]:
+    wanted = ForeignQuery(states=("active",), statuses=("Actual",), acknowledged=False)
+    found: list[ForeignAlert] = []
+    place = None
+    while True:
+        page, place = container.foreign.list_alerts(wanted, after=place, limit=PAGE)
+        found += page
+        if place is None:
+            return found
+
+
+def _tell_own(container: Container, alert: ForeignAlert, step: EscalationStep, at: datetime) -> bool:
+    """Put the messages into the outbox; their keys name message and body, so that each is told once."""
+    messages = own_answer_overdue(alert, step.to, at, container.alerts.receivers(), container.clock())
+    with container.alerts.transaction() as tx:
+        new = tx.enqueue(messages)
+    if new:
+        subject = f"{alert.sender} {alert.newest.identifier}"
+        container.access.audit_append("groundwatch", "our answer overdue", subject, {"due_at": at.isoformat(), "told": step.to})
+        LOG.info("nobody took notice of alert %s of %s in time; told to %s", alert.newest.identifier, alert.sender, step.to)
+    return bool(new)
 
 
 def escalate_cases(container: Container) -> list[Case]:

@@ -6,6 +6,7 @@ This file finishes with `acknowledge`.
 from __future__ import annotations
 
 import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,7 +17,7 @@ from alerts.notifiers.webhook import signature
 from domain.alert import MessageStatus, MessageType
 from domain.alerting import AlertRecord, Notification, Transition
 from domain.errors import ConfigurationError, ConflictError, PermissionDeniedError
-from domain.foreign import ForeignAcknowledgement, ForeignAlert, ForeignMessage
+from domain.foreign import ForeignAcknowledgement, ForeignAlert, ForeignMessage, ForeignState
 from service.sharing.agreement import Agreement
 from storage.foreign import ForeignUnitOfWork
 
@@ -147,6 +148,33 @@ def acknowledge(container: Any, foreign_id: int, actor: str, note: str, now: dat
         if receiver is not None:
             unit.enqueue([_notification(issuer.node, receiver, said, alert, now)])
     return stored
+
+
+def answers_due(container: Any, alerts: Sequence[ForeignAlert]) -> dict[int | None, datetime]:
+    """Return until when we owe the answer to each of some partners' alerts; those that owe none are left out.
+
+    Nothing is owed to what is over, to what is no actual alert, and where no time was agreed. The time runs from the first message after
+    the newest one that somebody here took notice of.
+    """
+    within = {
+        partner.code: Agreement.read(partner.agreement, partner.code).acknowledge_within
+        for partner in container.access.partners()
+    }
+    found: dict[int | None, datetime] = {}
+    for alert in alerts:
+        agreed = within.get(alert.partner)
+        if (
+            agreed is None
+            or alert.is_acknowledged
+            or alert.state is not ForeignState.ACTIVE
+            or alert.status is not MessageStatus.ACTUAL
+        ):
+            continue
+        named = {identifier for item in alert.acknowledgements for identifier in item.acknowledged}
+        seen = [place for place, item in enumerate(alert.messages) if item.identifier in named]
+        unseen = alert.messages[max(seen, default=-1) + 1 :]
+        found[alert.foreign_id] = min(item.received_at for item in unseen) + agreed
+    return found
 
 
 def _reply_to(container: Any, partner_code: str) -> str | None:

@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 
 from domain.alert import Level, MessageStatus, MessageType
 from domain.errors import NotFoundError
-from domain.foreign import ForeignAcknowledgement, ForeignAlert, ForeignMessage, Reference
+from domain.foreign import ForeignAcknowledgement, ForeignAlert, ForeignMessage, OwedAnswer, Reference
 from storage.alerts import AlertUnitOfWork
 from storage.database import Connection, Database, refusals_are_conflicts
 from storage.json_values import jsonb
@@ -131,6 +131,12 @@ class ForeignRepository:
         if not found:
             raise _unknown(foreign_id)
         return found[0]
+
+    def owed_answers(self, partner: str, receiver: str) -> list[OwedAnswer]:
+        """Return the firing alerts that went to a partner by a receiver and that it has not answered, by their number."""
+        with self._database.transaction() as connection:
+            rows = _rows(connection, SQL.owed_answers, {"partner": partner, "receiver": receiver})
+        return [OwedAnswer(partner=partner, receiver=receiver, **row) for row in rows]
 
     def list_alerts(
         self, wanted: ForeignQuery, *, after: tuple[datetime, int] | None = None, limit: int = 100

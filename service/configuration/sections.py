@@ -31,7 +31,7 @@ AGREEMENT_KEYS = (
     "datasets", "regions", "stations", "properties", "disclosure", "cadence", "acknowledge_within_h", "senders", "signature", "reply_to",
 )  # fmt: skip
 NODE_MAPPINGS = ("map", "cap", "contact", "escalation", "duties")
-ESCALATIONS = ("cases", "acknowledgement")
+ESCALATIONS = ("cases", "acknowledgement", "partners")
 DUTY_FIELDS = frozenset({"cause", "owner_zh", "owner_en", "top_m", "bottom_m", "head", "source", "effective_from"})
 RECEIVER_KINDS = ("webhook", "smtp", "mqtt", "apprise")
 

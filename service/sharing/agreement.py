@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from domain.errors import ConfigurationError
@@ -15,6 +16,8 @@ from domain.model import Datastream, Disclosure, Station
 from service.sharing.disclosure import disclosure_of
 
 _SENDER = re.compile(r"[^\s,<&]+")
+LONGEST_H = 8784
+"""A leap year, in hours."""
 DATASETS = frozenset({"stations", "datastreams", "observations", "insar", "findings", "alerts"})
 
 
@@ -24,7 +27,8 @@ class Agreement:
 
     `regions` are beginnings of GB/T 2260 codes; `disclosure` is the least strict view that the partner ever gets. `senders` are the CAP
     senders that the partner may send as (none: it sends us no alerts), `signature` names the secret that it signs with, and `reply_to` is
-    the receiver that takes our acknowledgements of its alerts.
+    the receiver that takes our acknowledgements of its alerts, and by which it gets ours. `acknowledge_within` is how long each side has for
+    the answer to the other's alert (None: no time was agreed).
     """
 
     datasets: frozenset[str]
@@ -35,6 +39,7 @@ class Agreement:
     senders: frozenset[str] = frozenset()
     signature: str | None = None
     reply_to: str | None = None
+    acknowledge_within: timedelta | None = None
 
     @classmethod
     def read(cls, content: Mapping[str, Any], partner: str) -> Agreement:
@@ -43,7 +48,7 @@ class Agreement:
         Raises
         ------
         ConfigurationError
-            For an unknown dataset or disclosure: a typing error must not share more than was meant.
+            For an unknown dataset or disclosure (a typing error must not share more than was meant), or a time that is none.
         """
         datasets = frozenset(content.get("datasets", ()))
         unknown = sorted(datasets - DATASETS)
@@ -65,6 +70,7 @@ class Agreement:
             senders=_senders(content.get("senders", ()), partner),
             signature=_name(content, "signature", partner),
             reply_to=_name(content, "reply_to", partner),
+            acknowledge_within=_hours(content.get("acknowledge_within_h"), partner),
         )
 
     def covers(self, station: Station, datastream: Datastream | None = None) -> bool:
@@ -92,6 +98,16 @@ def _name(content: Mapping[str, Any], key: str, partner: str) -> str | None:
     if value is not None and not (isinstance(value, str) and value):
         raise ConfigurationError(f"{key} is {value!r}.", where=partner, remedy="write a name")
     return value
+
+
+def _hours(value: Any, partner: str) -> timedelta | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LONGEST_H:
+        raise ConfigurationError(
+            f"acknowledge_within_h is {value!r}.", where=partner, remedy=f"write hours, more than 0 and at most {LONGEST_H}"
+        )
+    return timedelta(hours=float(value))
 
 
 def _strings(value: Any) -> tuple[str, ...] | None:

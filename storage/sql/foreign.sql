@@ -74,3 +74,22 @@ ORDER BY updated_at DESC, id DESC LIMIT %(limit)s;
 -- name: issued
 -- Our own message of that identifier, for a partner's answer to it.
 SELECT message.alert_id, message.sender, message.sent FROM cap_message AS message WHERE message.identifier = %s;
+
+-- name: owed_answers
+-- Of each firing alert the first message to a partner's receiver after the newest one that an Ack of that partner names.
+WITH sent AS (
+    SELECT alert.id AS alert_id, alert.identifier AS alert, message.identifier, notification.id AS place, notification.created_at AS since,
+           notification.sent_at AS delivered_at,
+           EXISTS (SELECT FROM foreign_message AS answer
+                   WHERE answer.partner = %(partner)s AND answer.message_type = 'Ack'
+                     AND answer.reference_list @> jsonb_build_array(jsonb_build_object('sender', message.sender,
+                                                                                      'identifier', message.identifier))) AS answered
+    FROM alert
+    JOIN cap_message AS message ON message.alert_id = alert.id
+    JOIN notification ON notification.idempotency_key = message.identifier || ':' || %(receiver)s
+    WHERE alert.state = 'firing' AND alert.status = 'Actual' AND message.message_type IN ('Alert', 'Update')
+)
+SELECT DISTINCT ON (alert_id) alert_id, alert, identifier, since, delivered_at
+FROM sent
+WHERE place > (SELECT coalesce(max(other.place), 0) FROM sent AS other WHERE other.alert_id = sent.alert_id AND other.answered)
+ORDER BY alert_id, place;

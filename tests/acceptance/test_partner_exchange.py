@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,12 @@ from alerts.defaults import default_rules
 from alerts.dispatch import Dispatcher
 from alerts.notifiers import NotifierSettings, build
 from domain.alerting import Receiver
+from domain.errors import ConfigurationError
 from service.api.passwords import digest_of
 from service.bootstrap import Container
+from service.escalating import escalate_answers, escalate_own_answers
 from service.settings import Settings
+from service.sharing.agreement import Agreement
 from storage.register_rows import Node
 from tests.acceptance.test_scenario_24 import free_port, wangjiangjing_subsides
 from tests.conftest import _fresh_database
@@ -179,3 +182,97 @@ def test_an_alert_crosses_the_border_once_and_its_acknowledgement_comes_back(
 
 def wangjiangjing_subsides_now(house: House) -> int:
     return wangjiangjing_subsides(house.container, 22.0).alert_id or 0  # type: ignore[arg-type]
+
+
+def agreed(house: House, other: str, hours: float) -> None:
+    """Both have to answer within so many hours; what is late goes to the county, and after another day to the city."""
+    agreement = {**house.container.access.partner(other).agreement, "acknowledge_within_h": hours}  # type: ignore[union-attr]
+    house.container.access.upsert_partner(other, other, other, agreement, "agreed in 2026")
+    node = house.container.registers.node()
+    assert node is not None
+    steps = [{"to": "county", "after_h": 0}, {"to": "city", "after_h": 24}]
+    house.container.registers.set_node(replace(node, attributes={**node.attributes, "escalation": {"partners": steps}}))
+    for body in ("county", "city"):
+        hook = Receiver(body, "webhook", {"url": "http://127.0.0.1:1", "escalations": [body]}, matchers={"station": "nobody"})
+        house.container.alerts.save_receiver(hook)
+
+
+def clock_at(monkeypatch: pytest.MonkeyPatch, moment: datetime) -> None:
+    monkeypatch.setattr(Container, "clock", staticmethod(lambda: moment))
+
+
+def keys_for(house: House, *receivers: str) -> list[str]:
+    return sorted(item.idempotency_key for item in house.container.alerts.notifications() if item.receiver_code in receivers)
+
+
+def test_an_answer_that_a_partner_owes_is_told_on_by_its_deadline_and_an_answer_ends_it(
+    pair: tuple[House, House, Callable[[], Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jiaxing, wujiang, start_wujiang = pair
+    agreed(jiaxing, "wujiang", 12.0)
+    alert = wangjiangjing_subsides_now(jiaxing)
+    now = jiaxing.container.clock()
+    assert jiaxing.get("/partner-answers")["items"] == [], "what is not confirmed has not gone out"
+    jiaxing.container.engine.confirm(alert, "director", "levelled", now)
+    (owed,) = jiaxing.get("/partner-answers")["items"]
+    assert (owed["partner"], owed["overdue"], owed["delivered_at"], owed["told"]) == ("wujiang", False, None, None)
+    since = datetime.fromisoformat(owed["since"].replace("Z", "+00:00"))
+    assert datetime.fromisoformat(owed["due_at"].replace("Z", "+00:00")) == since + timedelta(hours=12)
+
+    start_wujiang()
+    assert jiaxing.send(now + timedelta(minutes=1)) == 1
+    clock_at(monkeypatch, since + timedelta(hours=11, minutes=59))
+    assert escalate_answers(jiaxing.container) == []
+    clock_at(monkeypatch, since + timedelta(hours=12, minutes=1))
+    assert len(escalate_answers(jiaxing.container)) == 1 and escalate_answers(jiaxing.container) == []
+    clock_at(monkeypatch, since + timedelta(hours=37))
+    assert len(escalate_answers(jiaxing.container)) == 1 and escalate_answers(jiaxing.container) == []
+    assert [key.rpartition(":")[2] for key in keys_for(jiaxing, "county", "city")] == ["city", "county"]
+    said = next(item.payload for item in jiaxing.container.alerts.notifications() if item.receiver_code == "city")
+    assert "had to acknowledge the orange alert" in said["explanation"]["en"] and "delivered at" in said["explanation"]["en"]
+    assert "逾期未答复" in said["headline"]["zh"] and said["partner"] == "wujiang"
+    (owed,) = jiaxing.get("/partner-answers")["items"]
+    assert owed["told"] == "city" and owed["delivered_at"] is not None
+    steps = [step for step in jiaxing.get("/alerts/1")["transitions"] if step["kind"] == "partner_overdue"]
+    assert [step["reason"].rpartition(" ")[2] for step in steps] == ["county", "city"]
+    agreed(jiaxing, "wujiang", 1e-6)
+    assert [item["overdue"] for item in jiaxing.get("/partner-answers?overdue=true")["items"]] == [True]
+    assert jiaxing.get("/partner-answers?overdue=false")["items"] == []
+
+    (seen,) = wujiang.get("/foreign-alerts")["items"]
+    assert wujiang.ask("POST", f"/foreign-alerts/{seen['id']}/acknowledgement", json={"note": "收到"}).status_code == 200
+    assert wujiang.send(since + timedelta(hours=48)) == 1
+    assert jiaxing.get("/partner-answers")["items"] == []
+    clock_at(monkeypatch, since + timedelta(days=30))
+    assert escalate_answers(jiaxing.container) == [] and jiaxing.container.access.verify_audit().ok
+
+
+def test_our_own_answer_to_a_partner_is_told_on_too_when_nobody_gives_it(
+    pair: tuple[House, House, Callable[[], Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jiaxing, wujiang, start_wujiang = pair
+    agreed(wujiang, "jiaxing", 12.0)
+    now = jiaxing.container.clock()
+    jiaxing.container.engine.confirm(wangjiangjing_subsides_now(jiaxing), "director", "levelled", now)
+    start_wujiang()
+    assert jiaxing.send(now + timedelta(minutes=1)) == 1
+    (seen,) = wujiang.get("/foreign-alerts?overdue=false")["items"]
+    received = datetime.fromisoformat(seen["received_at"].replace("Z", "+00:00"))
+    assert datetime.fromisoformat(seen["answer_due_at"].replace("Z", "+00:00")) == received + timedelta(hours=12)
+    assert wujiang.get("/foreign-alerts?overdue=true")["items"] == []
+    clock_at(monkeypatch, received + timedelta(hours=11))
+    assert escalate_own_answers(wujiang.container) == []
+    clock_at(monkeypatch, received + timedelta(hours=13))
+    assert len(escalate_own_answers(wujiang.container)) == 1 and escalate_own_answers(wujiang.container) == []
+    assert [key.rpartition(":")[2] for key in keys_for(wujiang, "county", "city")] == ["county"]
+    assert wujiang.ask("POST", f"/foreign-alerts/{seen['id']}/acknowledgement", json={}).status_code == 200
+    clock_at(monkeypatch, received + timedelta(days=9))
+    assert escalate_own_answers(wujiang.container) == [] and wujiang.container.access.verify_audit().ok
+    assert wujiang.get("/foreign-alerts")["items"][0]["answer_due_at"] is None
+
+
+@pytest.mark.parametrize("wrong", [0, -1, "12", True, float("nan"), 1e9])
+def test_a_time_for_answers_that_is_none_is_refused_with_the_remedy(wrong: object) -> None:
+    with pytest.raises(ConfigurationError, match="acknowledge_within_h") as refused:
+        Agreement.read({"datasets": ["alerts"], "acknowledge_within_h": wrong}, "wujiang")
+    assert "hours" in str(refused.value.remedy)

@@ -21,7 +21,7 @@ from service.api.lookup import container_of
 from service.api.parameters import DEFAULT, After, Limit, decode_cursor, encode_cursor, listing, next_url, parse_time
 from service.api.routers.alerts import StatusWord, named_person
 from service.api.times import plain, stamp
-from service.foreign_desk import acknowledge, take_in
+from service.foreign_desk import acknowledge, answers_due, take_in
 from storage.foreign import ForeignQuery
 
 router = APIRouter(prefix="/api/v1", tags=["partners' alerts"])
@@ -83,6 +83,7 @@ def list_foreign(
     ] = None,
     partner: str | None = None,
     acknowledged: bool | None = None,
+    overdue: Annotated[bool | None, Query(description="Whether our answer is past the time that was agreed.")] = None,
     limit: Limit = DEFAULT,
     after: After = None,
 ) -> JSONResponse:
@@ -95,11 +96,12 @@ def list_foreign(
         acknowledged=acknowledged,
     )
     page, following = container.foreign.list_alerts(wanted, after=_place(after), limit=limit)
+    now, names, due = container.clock(), _names(container), answers_due(container, page)
     next_page = None
     if following is not None:
         next_page = next_url(request, after=encode_cursor(f"{following[0].isoformat()} {following[1]}"))
-    now, names = container.clock(), _names(container)
-    return JSONResponse(plain(listing([foreign_json(item, now, names) for item in page], next_page)))
+    items = [foreign_json(item, now, names, due.get(item.foreign_id)) for item in page]
+    return JSONResponse(plain(listing([item for item in items if overdue in (None, item["overdue"])], next_page)))
 
 
 def _place(after: str | None) -> tuple[datetime, int] | None:
@@ -113,8 +115,8 @@ def _names(container: Any) -> dict[str, dict[str, str]]:
     return {item.code: {"zh": item.name_zh, "en": item.name_en} for item in container.access.partners()}
 
 
-def foreign_json(alert: ForeignAlert, now: datetime, names: dict[str, dict[str, str]]) -> dict[str, Any]:
-    """Return a partner's alert as it stands in lists; texts are the sender's own, by language."""
+def foreign_json(alert: ForeignAlert, now: datetime, names: dict[str, dict[str, str]], due: datetime | None) -> dict[str, Any]:
+    """Return a partner's alert as it stands in lists; texts are the sender's own, by language; `due` is when our answer is due."""
     told = next((item for item in reversed(alert.messages) if item.said["infos"]), alert.newest)
     last = alert.acknowledgements[-1] if alert.acknowledgements else None
     return {
@@ -138,6 +140,8 @@ def foreign_json(alert: ForeignAlert, now: datetime, names: dict[str, dict[str, 
         "onset": told.said["infos"][0].get("onset") if told.said["infos"] else None,
         "expires": told.said["infos"][0].get("expires") if told.said["infos"] else None,
         "incomplete": alert.incomplete,
+        "answer_due_at": stamp(due),
+        "overdue": due is not None and due < now,
         "acknowledged": alert.is_acknowledged,
         "acknowledged_by": last.actor if last is not None else None,
         "acknowledged_at": stamp(last.recorded_at) if last is not None else None,
@@ -171,7 +175,8 @@ def show_foreign(request: Request, caller: MayReadCases, number: int) -> JSONRes
 
 
 def _detail(container: Any, alert: ForeignAlert) -> dict[str, Any]:
-    body = foreign_json(alert, container.clock(), _names(container))
+    due = answers_due(container, [alert]).get(alert.foreign_id)
+    body = foreign_json(alert, container.clock(), _names(container), due)
     body["messages"] = [
         {
             "identifier": item.identifier,

@@ -12,6 +12,7 @@ import { symbol } from "./symbols.js";
 export const foreignForPerson = { identify: async () => null };
 const STATES = ["active", "ended", "cancelled"];
 let items = null;
+let owed = [];
 let chosen = "active";
 let trouble = null;
 
@@ -20,7 +21,8 @@ export async function loadForeign() {
   byId("foreign").hidden = !may("read_cases");
   if (!may("read_cases")) return;
   try {
-    items = (await list("/foreign-alerts", { state: chosen, limit: 200 }, { most: 200 })).items;
+    [items, owed] = await Promise.all([
+      list("/foreign-alerts", { state: chosen, limit: 200 }, { most: 200 }).then((found) => found.items), get("/partner-answers").then((found) => found.items)]);
     trouble = null;
   } catch (problem) {
     trouble = problem;
@@ -39,7 +41,27 @@ export function drawForeign() {
     loadForeign();
   };
   byId("foreign").dataset.count = String(items?.length ?? "");
+  drawOwed();
   fill(byId("foreign-list"), trouble ? failure(trouble, loadForeign) : items?.length ? items.map(entry) : nothing(t("foreign.none")));
+}
+
+/** What partners owe us an answer to, the overdue ones first. */
+function drawOwed() {
+  const place = byId("foreign-owed");
+  place.hidden = owed.length === 0;
+  place.dataset.overdue = String(owed.filter((one) => one.overdue).length);
+  fill(place, h("h3", {}, t("foreign.owed", { n: owed.length })), owed.map((one) =>
+    h("p", { class: "alert-sub", dataset: { partner: one.partner, overdue: String(one.overdue) } },
+      one.level_word === "none" ? null : symbol(one.level_word, 18),
+      h("span", {}, `${pick(one.partner_name)} · ${one.scope}`), h("span", { class: "num" }, one.identifier),
+      h("span", { class: `mark ${one.overdue ? "mark-due" : ""}` }, whenDue(one)),
+      one.delivered_at ? null : h("span", { class: "mark" }, t("foreign.undelivered")))));
+}
+
+function whenDue(one) {
+  const said = { at: dateTime(one.due_at), to: one.told };
+  if (!one.overdue) return t("foreign.owed_due", said);
+  return t(one.told ? "foreign.owed_overdue" : "foreign.owed_overdue_untold", said);
 }
 
 function entry(alert) {
@@ -53,6 +75,7 @@ function entry(alert) {
     h("span", { class: "alert-marks" },
       alert.status === "Actual" ? null : h("span", { class: "mark mark-exercise" }, word("status", alert.status)),
       alert.state === "active" ? null : h("span", { class: "mark" }, t(`foreign.${alert.state}`)),
+      alert.overdue ? h("span", { class: "mark mark-due" }, t("foreign.answer_overdue")) : null,
       alert.incomplete ? h("span", { class: "mark" }, t("foreign.incomplete")) : null,
       h("span", { class: `mark ${alert.acknowledged ? "mark-done" : "mark-due"}` }, alert.acknowledged ? `✓ ${t("acknowledged")}` : t("unacknowledged"))));
   return h("article", { class: `alert alert-${alert.level_word}`, dataset: { foreign: alert.id, acknowledged: String(alert.acknowledged) } }, head, detail);
@@ -75,6 +98,7 @@ function facts(full) {
     ["foreign.sender", `${pick(full.partner_name)} · ${full.sender}`], ["foreign.identifier", full.identifier],
     ["foreign.says", pick(full.explanation)], ["foreign.proposed", pick(full.instruction)],
     ["foreign.onset", full.onset ? dateTime(full.onset) : null], ["foreign.expires", full.expires ? dateTime(full.expires) : null],
+    ["foreign.answer_due", full.answer_due_at ? dateTime(full.answer_due_at) : null],
     ["fact.acknowledged", full.acknowledged_by ? `${full.acknowledged_by} · ${dateTime(full.acknowledged_at)}` : null],
   ].filter(([, value]) => value);
   return [

@@ -122,6 +122,18 @@ class ProblemError(Exception):
         }
 
 
+OWED = [
+    {
+        "partner": "wujiang", "partner_name": {"zh": "苏州市吴江区", "en": "Wujiang"}, "alert": "A", "alert_id": 1, "level_word": "orange",
+        "scope": "BM1:height", "identifier": f"33040000000000_2026030108000{n}_0", "since": stamp(NOW),
+        "delivered_at": None if n else stamp(NOW),
+        "due_at": stamp(NOW), "overdue": n == 0, "told": "县局" if n == 0 else None,
+    }
+    for n in (0, 1)
+]  # fmt: skip
+"""One answer that is overdue and told on, and one that is not yet due and not even delivered."""
+
+
 class FakeApi:
     """Serve the page and a network on a free loopback port; `failures` maps a path to a status, `closed` asks for login."""
 
@@ -219,6 +231,8 @@ class FakeApi:
                 return self._page(lists[noun](), query, f"/api/v1/{noun}")
             case ["foreign-alerts"]:
                 return {"items": [self.foreign] if query["state"] == "active" else [], "next": None}
+            case ["partner-answers"]:
+                return {"items": OWED, "next": None}
             case ["foreign-alerts", "7"]:
                 return self.foreign
             case ["cannot-tell"]:

@@ -31,6 +31,9 @@ def test_a_partners_alert_is_shown_with_its_sender_and_acknowledged_by_name(
     enter(page, "")
     page.until(lambda: page.data("#foreign").get("count") == "1", "the partner's alert is listed")
     assert "苏州市吴江区" in page.text("#foreign-list") and "盛泽漏斗橙色预警" in page.text("#foreign-list")
+    assert page.data("#foreign-owed").get("overdue") == "1"
+    assert [one.get_attribute("data-overdue") for one in page.all("#foreign-owed [data-partner]")] == ["true", "false"]
+    assert "已上报县局" in page.text("#foreign-owed") and page.text("#foreign-owed").count("尚未送达") == 1
     page.click("#foreign-list .alert-head")
     page.until(lambda: "32050900000000_20260301080000_0" in page.text("#foreign-list"), "its detail is shown")
     picture(page, f"foreign-{width}-zh")
