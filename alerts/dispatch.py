@@ -24,9 +24,10 @@ LOG = logging.getLogger("groundwatch.dispatch")
 HELD_AT_MOST = 10_000
 """How many held messages of a receiver are looked through for what may go: an urgent one behind them must be found."""
 FIRST_WAIT_S = 5.0
-LONGEST_WAIT_S = 3600.0
-MAX_ATTEMPTS = 200
-"""About eight days at one attempt an hour: a partner that is down over a long holiday still gets its messages."""
+LONGEST_WAIT_S = 600.0
+"""A receiver that is back after hours gets what waited within ten minutes."""
+MAX_ATTEMPTS = 1200
+"""More than six days at one attempt every five to ten minutes: a partner that is down over a long holiday still gets its messages."""
 
 
 @dataclass(slots=True)
@@ -147,6 +148,6 @@ class Dispatcher:
 
 
 def backoff(attempts: int, rng: np.random.Generator) -> float:
-    """Return seconds to wait after `attempts` earlier failures: doubling from 5 s to an hour, half of it at random."""
+    """Return seconds to wait after `attempts` earlier failures: doubling from 5 s to ten minutes, half of it at random."""
     longest = min(FIRST_WAIT_S * 2.0 ** min(attempts, 20), LONGEST_WAIT_S)
     return float(longest * (0.5 + 0.5 * rng.random()))

@@ -71,10 +71,15 @@ def setting(receiver: Receiver, name: str) -> Any:
     return value
 
 
+def is_replay(notification: Notification) -> bool:
+    """May the receiver have had this message before? A try that failed may have reached it all the same: only its answer was lost."""
+    return notification.attempts > 0 or bool(notification.payload.get("replay"))
+
+
 def body_of(notification: Notification) -> dict[str, Any]:
     """Return the payload with its idempotency key, and the mark of a replay."""
     return {
         **notification.payload,
         "idempotency_key": notification.idempotency_key,
-        "replay": bool(notification.payload.get("replay")),
+        "replay": is_replay(notification),
     }

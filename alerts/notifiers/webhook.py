@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from alerts.notifiers.contract import DeliveryError, NotifierSettings, body_of, setting
+from alerts.notifiers.contract import DeliveryError, NotifierSettings, body_of, is_replay, setting
 from domain.alerting import Notification, Receiver
 from domain.errors import InputError
 
@@ -56,7 +56,7 @@ class WebhookNotifier:
             "Idempotency-Key": notification.idempotency_key,
             "X-GroundWatch-Message": notification.message_type.value,
         }
-        if notification.payload.get("replay"):
+        if is_replay(notification):
             headers["X-GroundWatch-Replay"] = "true"
         if receiver.settings.get("token"):
             headers["Authorization"] = f"Bearer {self._secret(receiver, 'token')}"
