@@ -112,6 +112,7 @@ class AlertEngine(Decisions):
         catalogue = self._rules()
         tasks: dict[RuleKey, _Task] = {}
         changes = list(changes)
+        self._registers.look()
         self._registers.prepare(sorted({datastream_id for datastream_id, *_ in changes}))
         for datastream_id, changed_from, _ in changes:
             datastream = self._registers.datastream_by_id(datastream_id)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 
@@ -15,11 +16,11 @@ import numpy as np
 
 from alerts.doubts import is_confirmed
 from alerts.lifecycle import Episode, Trace, episode_to_json
-from alerts.rules import Ladder
+from alerts.rules import RULES, Ladder
 from alerts.rules.context import Context, DatedFinding, moment_of
 from alerts.rules.finding_trace import members_of, relevant
 from domain.alert import Evaluation
-from domain.licence import Licence
+from domain.licence import Licence, Limit
 
 FIRST_VALUES, LAST_VALUES, MOST_MEMBERS = 50, 150, 500
 
@@ -33,6 +34,8 @@ def traced_evidence(
     told = rows[~trace.blind[rows]]
     level = episode.level or episode.held or episode.armed
     newest = int(told[-1]) if len(told) else None
+    if context.limits and newest is not None:
+        ladder = _ladder_passed(context, definition, [moment_of(trace.time[row]) for row in told], episode)
     evidence = {
         **_heading(context, ladder, definition, read_seq),
         "window": {"from": _iso(trace, rows[0]), "to": _iso(trace, rows[-1])} if len(rows) else None,
@@ -55,8 +58,14 @@ def traced_evidence(
     return {**evidence, "digest": digest_of(evidence)}
 
 
+def _ladder_passed(context: Context, definition: Any, times: Sequence[datetime], episode: Episode) -> Ladder:
+    """Return the limits that were passed last: those of the newest observation, of what is over of the one before its end."""
+    at = next((time for time in reversed(times) if episode.ended is None or time < episode.ended), times[-1])
+    return RULES[context.rule.kind].ladder(definition, replace(context, limits_at=at))
+
+
 def _inputs(context: Context, episode: Episode, definition: Any) -> dict[str, Any]:
-    """Return what the rule looked at beside observations: the findings that stood, the licences of the station."""
+    """Return what the rule looked at beside observations: the findings that stood, limits of the register, licences of the station."""
     found: dict[str, Any] = {}
     if context.findings:
         end = episode.ended.isoformat() if episode.ended else "9999"
@@ -65,6 +74,9 @@ def _inputs(context: Context, episode: Episode, definition: Any) -> dict[str, An
     cause = context.cause() if context.cause is not None else None
     if cause is not None:
         found["cause"] = dict(cause)
+    kinds = getattr(definition, "register_limits", ())
+    if kinds and context.limits:
+        found["register_limits"] = [limit_as_json(limit) for limit in context.limits if limit.kind in kinds]
     if context.licences:
         found["licences"] = [licence_as_json(licence) for licence in context.licences]
     return found
@@ -104,6 +116,21 @@ def licence_as_json(licence: Licence) -> dict[str, Any]:
         "reinjection_ratio": licence.reinjection_ratio,
         "source": licence.source,
     }
+
+
+def limit_as_json(limit: Limit) -> dict[str, Any]:
+    """Return what a rule reads of a version of a limit, as plain JSON."""
+    days = {"effective_from": limit.effective_from, "effective_to": limit.effective_to}
+    names = ("code", "property_code", "unit", "value", "kind", "level", "source")
+    return {name: getattr(limit, name) for name in names} | {
+        name: day.isoformat() for name, day in days.items() if day is not None
+    }
+
+
+def limit_from_json(stored: Mapping[str, Any]) -> Limit:
+    """Return the limit that `limit_as_json` wrote."""
+    days = {name: date.fromisoformat(stored[name]) for name in ("effective_from", "effective_to") if stored.get(name)}
+    return Limit(**{**stored, **days})
 
 
 def licence_from_json(stored: Mapping[str, Any], station: str) -> Licence:

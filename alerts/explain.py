@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from alerts.evidence import digest_of, judged_evidence, licence_from_json, traced_evidence
+from alerts.evidence import digest_of, judged_evidence, licence_from_json, limit_from_json, traced_evidence
 from alerts.lifecycle import Episode, episode_from_json
 from alerts.recorder import About
 from alerts.replay import Replay
@@ -71,8 +71,9 @@ def _replayed(
         return None
     confirmed = not alert.evidence.get("unconfirmed", False)
     licences = [licence_from_json(item, about.station.code) for item in alert.evidence.get("licences", ())] or None
+    limits = [limit_from_json(item) for item in alert.evidence.get("register_limits", ())] or None
     found = replay.whole(
-        rule, about.datastream, about.station, alert.updated_at, read_seq, confirmed=confirmed, licences=licences
+        rule, about.datastream, about.station, alert.updated_at, read_seq, confirmed=confirmed, licences=licences, limits=limits
     )
     if found.trace is None or found.folded is None:
         return None

@@ -40,6 +40,9 @@ class AlertObservations(ObservationReader, Protocol):
 class AlertRegisters(Protocol):
     """Stations, datastreams, limits and events, as the engine needs them."""
 
+    def look(self) -> None:
+        """Forget what is remembered of the registers where any has changed: work that a change left is done by what it says."""
+
     def prepare(self, datastream_ids: Sequence[int]) -> None:
         """Read many datastreams with their stations and events together, for lookups that follow."""
 
@@ -60,6 +63,9 @@ class AlertRegisters(Protocol):
 
     def limits(self, datastream: Datastream, station: Station) -> Sequence[Limit]:
         """Return the limits that apply to a datastream today."""
+
+    def dated_limits(self, datastream: Datastream, station: Station) -> Sequence[Limit]:
+        """Return every version of the limits that apply to a datastream, past and future ones too, most general first."""
 
     def events(self, station: str) -> Sequence[StationEvent]:
         """Return the event log of a station."""

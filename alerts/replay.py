@@ -20,11 +20,11 @@ from alerts.doubts import is_confirmed, newest_told, patience, unconfirmed_trace
 from alerts.lifecycle import Episode, Folded, Trace, episode_from_json, fold
 from alerts.ports import AlertObservations, AlertRegisters, RunReader
 from alerts.rules import RULES, Context, Ladder, definition_of
-from alerts.rules.context import Arrival, evaluation_of, instant_of, moment_of
+from alerts.rules.context import Arrival, evaluation_of, instant_of, moment_of, rows_of
 from domain.alert import Evaluation, Level, Verdict
 from domain.alerting import Rule, RuleState
 from domain.errors import NotFoundError
-from domain.licence import Licence
+from domain.licence import Licence, Limit
 from domain.model import Datastream, Station, StationEvent, StationKind
 from domain.ports import SeriesData
 
@@ -183,15 +183,17 @@ class Replay:
 
     def whole(
         self, rule: Rule, datastream: Datastream, station: Station, now: datetime, read_seq: int, *, confirmed: bool | None = None,
-        licences: Sequence[Licence] | None = None,
+        licences: Sequence[Licence] | None = None, limits: Sequence[Limit] | None = None,
     ) -> Found:  # fmt: skip
         """Replay the whole record as known at `read_seq`.
 
-        `confirmed` and `licences` stand for what the registers said when that was recorded.
+        `confirmed`, `licences` and `limits` stand for what the registers said when that was recorded.
         """
         context = self._context(rule, datastream, station, now, start=rule.effective_from, as_of=read_seq)
         if licences is not None:
             context = replace(context, licences=licences)
+        if limits is not None:
+            context = replace(context, limits=limits)
         if confirmed is not None:
             context = _confirmed(context, confirmed)
         definition = definition_of(rule)
@@ -274,7 +276,7 @@ class Replay:
             samples=samples or self._observations.series(datastream.datastream_id, start, None, as_of=as_of),
             source=self.source_of(datastream),
             series=lambda identity, begin, end: self._observations.series(identity, begin, end, as_of=as_of),
-            limits=self._registers.limits(datastream, station),
+            limits=self._registers.dated_limits(datastream, station),
             events=[event for event in self._registers.events(station.code) if event.datastream in (None, datastream.code)],
             start=start,
             zone=self._zone,
@@ -334,8 +336,7 @@ def _from(new: Mapping[int, SeriesData] | None, datastream: Datastream, start: d
     series = None if new is None or datastream.datastream_id is None else new.get(datastream.datastream_id)
     if series is None:
         return None
-    row = int(np.searchsorted(series.time, instant_of(start), side="left"))
-    return SeriesData(series.time[row:], series.result[row:], series.sigma[row:], series.quality[row:], series.end[row:])
+    return rows_of(series, slice(int(np.searchsorted(series.time, instant_of(start), side="left")), None))
 
 
 def _trace(rule: Rule, definition: Any, context: Context) -> Trace:

@@ -79,7 +79,10 @@ def _day(year: int, month: int, day: int) -> date:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A figure that something is held against: (scope, property, kind, level) -> value in `unit`, with source and validity."""
+    """One version of a figure that something is held against: (scope, property, kind, level) -> value in `unit`, with source.
+
+    A later version of its code ends it: what was observed is judged by what held on its day.
+    """
 
     code: str
     property_code: str
@@ -93,3 +96,9 @@ class Limit:
     source: str = ""
     effective_from: date | None = None
     effective_to: date | None = None
+
+    def is_in_force(self, day: date) -> bool:
+        """Does it hold on a day of the node's zone? `effective_from` is its first day, `effective_to` the first on which it does not."""
+        return (self.effective_from is None or self.effective_from <= day) and (
+            self.effective_to is None or day < self.effective_to
+        )

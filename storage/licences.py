@@ -1,4 +1,4 @@
-"""Licences in versions: appended, never changed. This file finishes with `add_licence`."""
+"""Licences in versions: appended, never changed. This file finishes with `node_day`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def licences(connection: Connection, *, station: str | None = None, code: str | 
 
 
 def add_licence(connection: Connection, licence: Licence) -> bool:
-    """Add a version unless it is stored like that; False where the station is unknown.
+    """Add a version unless it is stored like that, and leave work for its station; False where the station is unknown.
 
     Where no beginning is stated it is `valid_from` for a new licence and today, in the node's zone, for a change: what was judged by the
     licence as it stood stays as it is.
@@ -32,8 +32,11 @@ def add_licence(connection: Connection, licence: Licence) -> bool:
     known = licences(connection, code=licence.code)
     if any(_says_the_same(licence, version) for version in _comparable(licence, known)):
         return True
-    begins = licence.effective_from or (_today(connection) if known else licence.valid_from)
-    return connection.execute(SQL.add_licence_version, {**values_of(licence), "effective_from": begins}).fetchone() is not None
+    begins = licence.effective_from or (node_day(connection) if known else licence.valid_from)
+    if connection.execute(SQL.add_licence_version, {**values_of(licence), "effective_from": begins}).fetchone() is None:
+        return False
+    connection.execute(SQL.leaves_work, [sorted({licence.station, *(version.station for version in known)})])
+    return True
 
 
 def _comparable(licence: Licence, known: Sequence[Licence]) -> Sequence[Licence]:
@@ -47,7 +50,8 @@ def _says_the_same(licence: Licence, stored: Licence) -> bool:
     return replace(stored, effective_from=None, superseded_on=None) == replace(licence, effective_from=None, superseded_on=None)
 
 
-def _today(connection: Connection) -> date:
+def node_day(connection: Connection) -> date:
+    """Return today in the node's zone."""
     row = connection.execute(SQL.node_day).fetchone()
     assert row is not None
     day: date = row[0]

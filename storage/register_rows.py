@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from domain.licence import Limit
 from domain.model import (
     Datastream,
     Derivation,
@@ -95,11 +94,6 @@ def to_event(row: Row) -> StationEvent:
     """Read an event of a station's log."""
     kind = EventKind(row["kind"]) if row["kind"] in set(EventKind) else EventKind.OTHER
     return StationEvent(**{**row, "kind": kind, "effect": EventEffect(row["effect"])})
-
-
-def to_limit(row: Row) -> Limit:
-    """Read a limit."""
-    return Limit(**row)
 
 
 _DERIVATION = ("derived", "method", "method_version", "method_parameters", "input_digest", "source_datastream_id")

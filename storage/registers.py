@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import date
 from typing import Any, TypeVar
 
 from psycopg.rows import class_row, dict_row
@@ -24,7 +25,8 @@ from storage.database import Connection, Database, refusals_are_conflicts
 from storage.derived import derived_datastream, derived_property
 from storage.devices import DeviceRepository
 from storage.json_values import jsonb
-from storage.licences import add_licence, licences
+from storage.licences import add_licence, licences, node_day
+from storage.limits import add_limit, limits
 from storage.queries import load_statements
 from storage.register_rows import (
     DatastreamStatus,
@@ -33,7 +35,6 @@ from storage.register_rows import (
     datastream_values,
     to_datastream,
     to_event,
-    to_limit,
     to_property,
     to_sensor,
     to_station,
@@ -120,6 +121,11 @@ class RegisterRepository:
             | {("sensors", code): found for code, found in sensors.items()},
             generation,
         )
+
+    def look(self) -> None:
+        """Forget what is remembered where the ledger names a change of any register since the last look."""
+        self._look_at = self._clock()
+        self._renew()
 
     def _renew(self) -> None:
         """Keep stations, sensors, datastreams and events for longer while the ledger names no change of any register.
@@ -241,12 +247,22 @@ class RegisterRepository:
 
     def limits(self, datastream: Datastream, station: Station) -> Sequence[Limit]:
         """Return the limits that apply to a datastream today (in the node's zone), most general first."""
-        current = self._cache.get("limits", lambda: self._all(SQL.limits_of_today, {}, to_limit))
-        return [limit for limit in current if _applies(limit, datastream, station)]
+        today = self._cache.get("today", self._today)
+        return [limit for limit in self.dated_limits(datastream, station) if limit.is_in_force(today)]
+
+    def dated_limits(self, datastream: Datastream, station: Station) -> Sequence[Limit]:
+        """Return every version of the limits that apply to a datastream, past and future ones too, most general first."""
+        known = self._cache.get("limits", self.list_limits)
+        return [limit for limit in known if _applies(limit, datastream, station)]
 
     def list_limits(self) -> list[Limit]:
-        """Return every limit, past and future ones too."""
-        return self._all(SQL.limits, {}, to_limit)
+        """Return every version of every limit."""
+        with self._database.transaction() as connection:
+            return limits(connection)
+
+    def _today(self) -> date:
+        with self._database.transaction() as connection:
+            return node_day(connection)
 
     def events(self, station: str) -> Sequence[StationEvent]:
         """Return the event log of a station, oldest first, without what was withdrawn."""
@@ -418,11 +434,13 @@ class RegisterRepository:
         with self._configuration(f"licence {licence.code}") as connection:
             if not add_licence(connection, licence):
                 raise _no_station(licence.station)
+            connection.execute(SQL.notify_work)
 
     def upsert_limit(self, limit: Limit) -> None:
-        """Add or change a limit, ban or target."""
+        """Add a limit, ban or target, or a version of it; what it applies to is judged and forecast anew."""
         with self._configuration(f"limit {limit.code}") as connection:
-            connection.execute(SQL.upsert_limit, values_of(limit))
+            if add_limit(connection, limit):
+                connection.execute(SQL.notify_work)
 
     def set_node(self, node: Node) -> None:
         """Say what this deployment is; another zone rebuilds the roll-ups, whose days and months are those of the zone."""

@@ -113,8 +113,9 @@ class Context:
     `samples` are the datastream's observations (None for rules that need none); `source` is the datastream that a derived one comes
     from; `series` reads another datastream as of the same ledger sequence, `lookup` finds one by its code; `runs` are the latest results
     of analytics by method, `analyses` the runs that looked at the datastream and `findings` what they found, as of that sequence;
-    `licences` are the station's, whose days are those of `zone`; `start` is from when on verdicts are asked for;
-    `cause` says to what analytics attribute the motion of the station, for whoever asks.
+    `limits` are those of the register and `licences` the station's, in all their versions, whose days are those of `zone`; `start` is
+    from when on verdicts are asked for, `limits_at` the time whose limits are (None = that of the newest sample); `cause` says to what
+    analytics attribute the motion of the station, for whoever asks.
     """
 
     rule: Rule
@@ -134,6 +135,7 @@ class Context:
     licences: Sequence[Licence] = ()
     zone: tzinfo = UTC
     start: datetime | None = None
+    limits_at: datetime | None = None
     cause: Callable[[], Mapping[str, Any] | None] | None = None
 
 
@@ -302,6 +304,29 @@ def judged(context: Context, ladder: Ladder, value: FloatArray, sigma: FloatArra
         sigma=sigma,
         reason=reason,
     )
+
+
+def joined(parts: Sequence[Trace]) -> Trace:
+    """Return traces of stretches that follow each other as one; they have no details."""
+
+    def column(name: str) -> npt.NDArray[Any]:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    return Trace(
+        time=column("time"),
+        up=column("up"),
+        keep=column("keep"),
+        unsure=column("unsure"),
+        blind=column("blind"),
+        value=column("value"),
+        sigma=column("sigma"),
+        reason=column("reason"),
+    )
+
+
+def rows_of(series: SeriesData, rows: slice) -> SeriesData:
+    """Return some rows of a series."""
+    return SeriesData(series.time[rows], series.result[rows], series.sigma[rows], series.quality[rows], series.end[rows])
 
 
 def blind_trace(time: TimeArray, reason: str) -> Trace:

@@ -27,3 +27,12 @@ FROM (
     ORDER BY licence.code, effective_from, licence.ledger_seq DESC
 ) AS version
 ORDER BY valid_from, code, effective_from;
+
+-- name: leaves_work
+-- A licence changes what rules make of all that was observed at its stations.
+INSERT INTO work_item (kind, datastream_id, time_from, time_to)
+SELECT 'evaluate', status.datastream_id, status.first_time, status.last_time
+FROM datastream_status AS status
+JOIN datastream AS stream ON stream.id = status.datastream_id
+JOIN station ON station.id = stream.station_id
+WHERE status.first_time IS NOT NULL AND lower(station.code) = ANY (SELECT lower(code) FROM unnest(%s::text[]) AS code);

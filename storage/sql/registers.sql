@@ -177,28 +177,6 @@ UPDATE datastream SET name_zh = %(name_zh)s, name_en = %(name_en)s, interval_s =
 WHERE lower(code) = lower(%(code)s)
 RETURNING id;
 
--- name: upsert_limit
-INSERT INTO control_limit (code, property_code, unit, value, kind, level, zone_code, aquifer, station_code, source, effective_from,
-                           effective_to, ledger_seq)
-VALUES (%(code)s, %(property_code)s, %(unit)s, %(value)s, %(kind)s, %(level)s, %(zone_code)s, %(aquifer)s, %(station)s, %(source)s,
-        %(effective_from)s, %(effective_to)s, ledger_append('configuration', 'limit:' || %(code)s))
-ON CONFLICT (code) DO UPDATE SET property_code = excluded.property_code, unit = excluded.unit, value = excluded.value,
-    kind = excluded.kind, level = excluded.level, zone_code = excluded.zone_code, aquifer = excluded.aquifer,
-    station_code = excluded.station_code, source = excluded.source, effective_from = excluded.effective_from,
-    effective_to = excluded.effective_to, ledger_seq = excluded.ledger_seq;
-
--- name: limits
--- What applies to a property, most general first; a limit without zone, aquifer or station applies everywhere.
-SELECT code, property_code, unit, value, kind, level, zone_code, aquifer, station_code AS station, source, effective_from, effective_to
-FROM control_limit ORDER BY (station_code IS NOT NULL), (aquifer IS NOT NULL), (zone_code IS NOT NULL), code;
-
--- name: limits_of_today
--- Those in force today, in the node's zone.
-SELECT code, property_code, unit, value, kind, level, zone_code, aquifer, station_code AS station, source, effective_from, effective_to
-FROM control_limit, (SELECT (now() AT TIME ZONE coalesce((SELECT zone FROM node), 'Asia/Shanghai'))::date AS date) AS today
-WHERE (effective_from IS NULL OR effective_from <= today.date) AND (effective_to IS NULL OR today.date < effective_to)
-ORDER BY (station_code IS NOT NULL), (aquifer IS NOT NULL), (zone_code IS NOT NULL), code;
-
 -- name: events
 SELECT station.code AS station, event.kind, starts_at AS start, ends_at AS end, effect, stream.code AS datastream, size, note, author,
        event.id AS event_id

@@ -149,6 +149,12 @@ class Registers:
 
         return [limit for limit in self.all_limits if applies(limit)]
 
+    def dated_limits(self, datastream: Datastream, station: Station) -> Sequence[Limit]:
+        return self.limits(datastream, station)
+
+    def look(self) -> None:
+        """Nothing is remembered."""
+
     def events(self, station: str) -> Sequence[StationEvent]:
         return [event for event in self.all_events if event.station == station]
 
