@@ -130,7 +130,8 @@ SELECT reason, count(*) FROM observation, unnest(quality_reasons) AS reason
 WHERE datastream_id = ANY (%(ids)s) AND phenomenon_time >= %(start)s GROUP BY reason ORDER BY count(*) DESC, reason;
 
 -- name: health_rows
--- Each datastream's newest observation, and how many came and are usable in the window.
+-- Each datastream's newest observation, and how many came and are usable in the window. What is flagged for the air alone, and from which a
+-- barometer has taken it, is usable: there its compensated value is. What a clock that is ahead dated has come, too.
 SELECT stream.id AS datastream_id, stream.code AS datastream, station.code AS station, property.code AS property_code, stream.interval_s,
        status.first_time, status.last_time, status.last_received_at, status.last_result, coalesce(counted.n, 0) AS n,
        coalesce(counted.n_good, 0) AS n_good
@@ -138,9 +139,15 @@ FROM datastream AS stream
 JOIN station ON station.id = stream.station_id
 JOIN observed_property AS property ON property.id = stream.property_id
 LEFT JOIN datastream_status AS status ON status.datastream_id = stream.id
+LEFT JOIN datastream AS airless ON airless.source_datastream_id = stream.id AND airless.method = 'barometric'
 LEFT JOIN LATERAL (
-    SELECT count(*) AS n, count(*) FILTER (WHERE quality IN (1, 2)) AS n_good FROM observation
-    WHERE observation.datastream_id = stream.id AND phenomenon_time >= %(start)s AND phenomenon_time < %(now)s) AS counted ON true
+    SELECT count(*) AS n, count(*) FILTER (WHERE seen.quality IN (1, 2) OR freed.quality IN (1, 2)) AS n_good
+    FROM observation AS seen LEFT JOIN observation AS freed
+        ON freed.datastream_id = airless.id AND freed.phenomenon_time = seen.phenomenon_time
+        AND freed.phenomenon_time >= %(start)s AND freed.phenomenon_time < %(now)s::timestamptz + interval '1 day'
+        AND seen.quality_reasons = ARRAY['uncompensated']
+    WHERE seen.datastream_id = stream.id AND seen.phenomenon_time >= %(start)s
+        AND seen.phenomenon_time < %(now)s::timestamptz + interval '1 day') AS counted ON true
 WHERE NOT stream.derived AND (%(stations)s::text[] IS NULL OR station.code = ANY (%(stations)s))
 ORDER BY station.code, stream.code;
 

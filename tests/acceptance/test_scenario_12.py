@@ -16,6 +16,7 @@ from domain.observation import Batch, columns
 from service.bootstrap import Container
 from service.configuration.vocabulary import apply_vocabulary
 from service.jobs import evaluate_once
+from service.quality.health import station_health
 from service.settings import Settings
 from storage.register_rows import Node
 
@@ -84,6 +85,10 @@ def test_with_a_barometer_the_feigned_change_is_gone(container: Container) -> No
     assert [row.result for row in raw] == pytest.approx(APPARENT_M.tolist(), abs=0)
     assert {tuple(row.quality_reasons or ()) for row in raw} == {("uncompensated",)}
     assert alerts_on(container, "OW1") == []
+    health = station_health(container, "OW1", NOW, timedelta(days=2))
+    assert (health.state, health.usable_percent) == ("ok", 100.0), (
+        "the air is taken off: nothing is the matter with the instrument"
+    )
 
 
 def test_without_a_barometer_it_is_flagged_and_raises_no_alert(container: Container) -> None:
@@ -92,6 +97,8 @@ def test_without_a_barometer_it_is_flagged_and_raises_no_alert(container: Contai
     rows = container.observations.page(well.datastream_id or 0, None, None, limit=N)
     assert {(row.quality, tuple(row.quality_reasons or ())) for row in rows} == {(3, ("uncompensated",))}
     assert container.registers.datastream("OW2:depth_to_water:compensated") is None
+    health = station_health(container, "OW2", NOW, timedelta(days=2))
+    assert (health.state, health.usable_percent) == ("doubtful", 0.0)
     assert alerts_on(container, "OW2") == []
 
 
