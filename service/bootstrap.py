@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from alerts.engine import AlertEngine
     from alerts.issue import Issuer
     from ingest.pipeline import Pipeline
+    from ingest.transports.births import BirthBook
     from service.quality.inspector import Inspector
     from storage.access import AccessRepository
     from storage.alarm_quality import AlarmQualityRepository
@@ -271,6 +272,18 @@ class Container:
         from ingest.pipeline import Pipeline
 
         return Pipeline(self.registers, self.observations, self.raw_files, spool=self.settings.home / "spool")
+
+    @cached_property
+    def births(self) -> BirthBook:
+        """Return what Sparkplug B nodes call their metrics."""
+        from ingest.transports.births import BirthBook
+
+        settings = self.settings
+        return BirthBook(
+            settings.home / "sparkplug",
+            counts_sequence=settings.mqtt_shared_group is None,
+            may_ask=settings.sparkplug_rebirth,
+        )
 
     @cached_property
     def insar(self) -> InsarRepository:

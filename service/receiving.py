@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable
 
 from domain.errors import ConfigurationError
-from ingest.transports.births import BirthBook
 from ingest.transports.inbox import Inbox, InboxSettings
 from ingest.transports.metrics import IngestMetrics, TcpMetrics
 from ingest.transports.mqtt import MqttIngest
@@ -19,6 +18,7 @@ from ingest.transports.tcp import TcpIngest
 from ingest.transports.tcp_peers import TcpSettings
 from service.bootstrap import Container
 from service.heartbeats import Heartbeat, IngestState, this_process
+from service.rebirths import Rebirths
 from service.settings import Settings
 from storage.heartbeats import HeartbeatRepository
 
@@ -75,8 +75,15 @@ def run_ingest(container: Container, stop: threading.Event) -> None:
     folder = settings.inbox or settings.home / "inbox"
     listening = tcp_settings(settings)
     state = IngestState(IngestMetrics(), IngestMetrics(), TcpMetrics() if listening else None)
-    births = BirthBook(settings.home / "sparkplug", counts_sequence=settings.mqtt_shared_group is None)
-    mqtt = MqttIngest(mqtt_settings(settings, container.mqtt_url), container.pipeline, container.clock, state.mqtt, births)
+    rebirths = Rebirths(container)
+    mqtt = MqttIngest(
+        mqtt_settings(settings, container.mqtt_url),
+        container.pipeline,
+        container.clock,
+        state.mqtt,
+        container.births,
+        rebirths.tell,
+    )
     resting = InboxSettings(
         folder,
         poll_s=min(2.0, settings.inbox_settle_s),
@@ -85,7 +92,7 @@ def run_ingest(container: Container, stop: threading.Event) -> None:
         restless_s=settings.inbox_restless_s,
     )
     inbox = Inbox(resting, container.pipeline, container.clock, metrics=state.inbox, profiles=settings.home / "profiles")
-    runs = {"mqtt": mqtt.run, "inbox": inbox.run}
+    runs = {"mqtt": mqtt.run, "inbox": inbox.run, "rebirths": rebirths.run}
     if listening is not None:
         runs["tcp"] = TcpIngest(listening, container.pipeline, container.clock, state.tcp).run
     heartbeat = Heartbeat(

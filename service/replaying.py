@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from domain.errors import ConfigurationError, InputError
 from ingest.messages import Message
+from ingest.transports.births import AliasError
 from ingest.transports.tcp import message_of_source
 from ingest.transports.topics import message_of
 from service.bootstrap import Container
@@ -46,6 +47,11 @@ def replay_device(container: Container, device: str) -> ReplayReport:
     return _replay(container, container.devices.every_waiting(device))
 
 
+def replay_edge(container: Container, edge: str) -> ReplayReport:
+    """Run what waits for the births of a Sparkplug B edge node (`group/node`) again; what they cannot name goes on waiting, with why."""
+    return _replay(container, container.devices.waiting_aliases(edge))
+
+
 def _replay(container: Container, rows_to_run: Iterable[QuarantineRow]) -> ReplayReport:
     entries: dict[int, list[QuarantineRow]] = {}
     for row in rows_to_run:
@@ -55,6 +61,11 @@ def _replay(container: Container, rows_to_run: Iterable[QuarantineRow]) -> Repla
     for payload_id, rows in entries.items():
         try:
             batch_id, rejected = _again(container, payload_id, rows[0])
+        except AliasError as error:
+            container.observations.restate_quarantine([row.id for row in rows if row.code == error.code], str(error))
+            failed += 1
+            remaining += len(rows)
+            continue
         except (InputError, ConfigurationError) as error:
             LOG.warning("payload %d cannot be used yet: %s", payload_id, error)
             failed += 1
@@ -88,6 +99,7 @@ def _again(container: Container, payload_id: int, entry: QuarantineRow) -> tuple
     body = payload.body if payload.body is not None else container.raw_files.read(payload.location or "")
     message = _message(payload, body, entry)
     if message is not None:
+        message = _recalled(container, message, entry)
         receipt = container.pipeline.ingest_messages([message], container.clock(), source_kind="replay", actor="replay")[0]
         return receipt.counts.batch_id, len(receipt.rejects)
     return _file_again(container, payload, body, batch)
@@ -103,6 +115,16 @@ def _message(payload: RawPayloadRow, body: bytes, entry: QuarantineRow) -> Messa
     if entry.source_kind in DEVICE_KINDS or is_again:
         return Message(entry.station_code or "", body, payload.received_at, payload.source)
     return None
+
+
+def _recalled(container: Container, message: Message, entry: QuarantineRow) -> Message:
+    """Return a message with the names of its aliases; one that waited for something else goes on without, and waits for its names then."""
+    try:
+        return container.births.recalled(message)
+    except AliasError:
+        if entry.code == AliasError.code:
+            raise
+        return message
 
 
 def _file_again(container: Container, payload: RawPayloadRow, body: bytes, batch: BatchRow) -> tuple[int | None, int]:

@@ -47,6 +47,7 @@ class Settings:
     mqtt_cert_file: Path | None = None
     mqtt_key_file: Path | None = None
     mqtt_shared_group: str | None = None
+    sparkplug_rebirth: bool = True
     mqtt_client_id: str = "groundwatch-ingest"
     mqtt_receive_maximum: int = 4000
     ingest_batch_messages: int = 2000
@@ -75,6 +76,7 @@ _TYPES: Mapping[str, Any] = {
     "inbox_restless_s": float,
     "port": int,
     "demo": bool,
+    "sparkplug_rebirth": bool,
     "demo_seed": int,
     "mqtt_receive_maximum": int,
     "ingest_batch_messages": int,

@@ -111,6 +111,18 @@ class DeviceRepository:
             yield from page
             after = page[-1].id
 
+    def waiting_aliases(self, edge: str, limit: int = 1000) -> Iterator[QuarantineRow]:
+        """Yield what waits for the births of a Sparkplug B edge node (`group/node`), its devices' too, oldest first."""
+        after = 0
+        while True:
+            parameters = {"device": f"sparkplug:{edge}", "after": after, "limit": limit}
+            with self._database.transaction() as connection, connection.cursor(row_factory=class_row(QuarantineRow)) as cursor:
+                page = cursor.execute(SQL.open_aliases, parameters).fetchall()
+            yield from page
+            if len(page) < limit:
+                return
+            after = page[-1].id
+
     def newest_frame(self, device: str) -> bytes | None:
         """Return the newest waiting frame of a device (`protocol:identity`), or None."""
         with self._database.transaction() as connection:

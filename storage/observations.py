@@ -320,6 +320,11 @@ class ObservationRepository:
         with self._database.transaction() as connection, connection.cursor(row_factory=class_row(QuarantineRow)) as cursor:
             return cursor.execute(SQL.quarantined, parameters).fetchall()
 
+    def restate_quarantine(self, ids: Sequence[int], reason: str) -> None:
+        """Give open entries a reason that says more."""
+        with self._database.transaction() as connection:
+            connection.execute(SQL.restate_quarantine, {"ids": list(ids), "reason": reason})
+
     def resolve_quarantine(self, ids: Sequence[int], batch_id: int | None, now: datetime) -> int:
         """Mark entries as resolved by a batch (None = set aside by a person); return how many were open."""
         with self._database.transaction() as connection:

@@ -91,6 +91,14 @@ def names_of(payload: Any) -> dict[int, tuple[str, int]]:
     }
 
 
+def session_of(payload: Any) -> int | None:
+    """Return the bdSeq of a birth or death of an edge node: the number of its session; None where it states none."""
+    for metric in payload.metrics:
+        if metric.name == _SESSION and metric.WhichOneof("value") in {"int_value", "long_value"}:
+            return int(_value(metric))
+    return None
+
+
 def completed(payload: Any, names: Names) -> tuple[bytes, int]:
     """Write names and datatypes of aliases into a payload; return it and how many metrics go on having no name."""
     nameless = 0
@@ -128,7 +136,10 @@ def _add(
 ) -> tuple[str, str] | None:
     """Add one metric to the elements; return code and reason where it cannot be."""
     if not metric.name:
-        return "alias", f"no birth certificate names alias {metric.alias}; have the edge node publish NBIRTH, it was asked to"
+        return (
+            "alias",
+            f"no birth certificate names alias {metric.alias}; it waits for the edge node's next births (NBIRTH, DBIRTH)",
+        )
     is_number = metric.WhichOneof("value") in _NUMBERS or metric.is_null
     key, unit = _place(metric.name, places)
     if key is None:

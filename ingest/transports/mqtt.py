@@ -70,6 +70,7 @@ class _Ready:
     batch: list[_Delivery]
     prepared: PreparedMessages
     received_s: float
+    born: list[str]
 
 
 class MqttIngest:
@@ -87,6 +88,8 @@ class MqttIngest:
         Counters to keep; made when not given.
     births
         What Sparkplug B nodes call their metrics; in memory alone when not given.
+    on_birth
+        Told of an edge node (`group/node`) whose births came, when they and all before them are committed.
     """
 
     def __init__(
@@ -96,10 +99,12 @@ class MqttIngest:
         clock: Callable[[], datetime],
         metrics: IngestMetrics | None = None,
         births: BirthBook | None = None,
+        on_birth: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.settings, self.pipeline, self.clock = settings, pipeline, clock
         self.metrics = metrics or IngestMetrics()
         self.births = births or BirthBook(None, counts_sequence=settings.shared_group is None)
+        self.on_birth = on_birth
         self.address = parse_broker_url(settings.url)
         self._tls = tls_for(self.address, settings.tls)
         self.fault: GroundWatchError | None = None
@@ -188,6 +193,8 @@ class MqttIngest:
             return
         share = f"$share/{self.settings.shared_group}/" if self.settings.shared_group else ""
         client.subscribe([(share + topic.subscription, 1) for topic in DEVICE_TOPICS])
+        if not flags.session_present:
+            self.births.forget_sessions()
         self.metrics.put(is_connected=True, connection_fault="")
         LOG.info(
             "connected to the broker %s:%d, session %s",
@@ -252,21 +259,22 @@ class MqttIngest:
             return
         batch = arrival.deliveries
         self.metrics.add(messages_received=len(batch))
-        named = (self._named(link, delivery.message) for delivery in batch if delivery.message is not None)
+        named = (self._named(link, delivery.message, delivery.connection) for delivery in batch if delivery.message is not None)
         messages = [message for message in named if message is not None]
+        born = self.births.take_born()
         prepared = self._insist(lambda: self.pipeline.prepare_messages(messages, self.clock()), len(batch), stop)
         while prepared is not None and not stop.is_set() and self._failure is None:
             try:
-                ready.put(_Ready(batch, prepared, arrival.received_s), timeout=_IDLE_S)
+                ready.put(_Ready(batch, prepared, arrival.received_s, born), timeout=_IDLE_S)
             except queue.Full:
                 continue
             return
 
-    def _named(self, link: Link, message: Message) -> Message | None:
+    def _named(self, link: Link, message: Message, connection: int) -> Message | None:
         """Give the metrics of Sparkplug B their names; a node whose names are not known is asked for them, one that dies says no more."""
         if message.format != "sparkplug":
             return message
-        named, ask = self.births.complete(message)
+        named, ask = self.births.complete(message, connection)
         if ask is not None:
             request = rebirth_request(round(self.clock().timestamp() * 1000))
             link.post(partial(self._publish, link.client, [(ask, request)]))
@@ -287,6 +295,8 @@ class MqttIngest:
             return
         link.post(partial(self._acknowledge, link.client, batch))
         self._count(receipts, taken)
+        for edge in taken.born:
+            self.on_birth(edge)
         if self.settings.send_receipts:
             link.post(partial(self._publish, link.client, self._receipts(receipts)))
 

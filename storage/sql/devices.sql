@@ -39,6 +39,14 @@ SELECT entry.id, entry.batch_id, entry.raw_payload_id, entry.station_code, entry
 FROM quarantine AS entry JOIN ingest_batch AS batch ON batch.id = entry.batch_id
 WHERE entry.resolved_at IS NULL AND entry.device = %(device)s AND entry.id > %(after)s ORDER BY entry.id LIMIT %(limit)s;
 
+-- name: open_aliases
+-- What waits of an edge node and of its devices for the births that name its aliases.
+SELECT entry.id, entry.batch_id, entry.raw_payload_id, entry.station_code, entry.line, entry.code, entry.reason, entry.raw,
+       entry.received_at, entry.resolved_at, batch.source, batch.source_kind
+FROM quarantine AS entry JOIN ingest_batch AS batch ON batch.id = entry.batch_id
+WHERE entry.resolved_at IS NULL AND entry.code = 'alias' AND entry.id > %(after)s
+  AND (entry.device = %(device)s OR starts_with(entry.device, %(device)s || '/')) ORDER BY entry.id LIMIT %(limit)s;
+
 -- name: newest_frame
 -- The newest stored frame of a device that nobody knows, to show what it sends before it is admitted.
 SELECT raw.body, raw.received_at

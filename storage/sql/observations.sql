@@ -324,6 +324,10 @@ SELECT entry.id, entry.batch_id, entry.raw_payload_id, entry.station_code, entry
 FROM quarantine AS entry JOIN ingest_batch AS batch ON batch.id = entry.batch_id
 WHERE entry.id > %(after)s AND (%(resolved)s OR entry.resolved_at IS NULL) ORDER BY entry.id LIMIT %(limit)s;
 
+-- name: restate_quarantine
+-- Say better why entries wait.
+UPDATE quarantine SET reason = %(reason)s WHERE id = ANY (%(ids)s) AND resolved_at IS NULL AND reason <> %(reason)s;
+
 -- name: resolve_quarantine
 UPDATE quarantine SET resolved_at = %(now)s, resolved_batch = %(batch_id)s WHERE id = ANY (%(ids)s) AND resolved_at IS NULL;
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ from domain.errors import InputError
 from domain.model import Datastream, Device, Station, StationKind
 from ingest.formats import MESSAGE_FORMATS, MessageContext
 from ingest.formats.native_json import Elements
+from ingest.formats.sparkplug import read_payload
 from ingest.messages import Message
 from ingest.pipeline import Pipeline
-from ingest.transports.births import BirthBook
+from ingest.transports.births import AliasError, BirthBook
 from ingest.transports.mqtt import MqttIngest
 from ingest.transports.mqtt_settings import MqttSettings
 from ingest.transports.topics import message_of
@@ -153,6 +155,208 @@ def test_a_gap_in_the_sequence_asks_for_the_births(sequence: list[int], asks: bo
     assert any(asked) is asks
     shared = BirthBook(None, counts_sequence=False)
     assert not any(shared.complete(arriving("DDATA", payload([], seq=seq)))[1] for seq in sequence)
+
+
+NAMELESS = {seq: payload([metric(None, 50.0 + seq, alias=1)], at_ms=AT_MS + seq * 1000, seq=seq) for seq in range(20)}
+
+
+def node_birth(session: int | None, alias: int = 1) -> bytes:
+    number = [] if session is None else [metric("bdSeq", session, datatype=wire.INT64)]
+    return payload([metric("Well/Temperature", 52.5, alias=alias, at_ms=AT_MS), *number], at_ms=AT_MS, seq=0)
+
+
+def death(session: int) -> bytes:
+    return payload([metric("bdSeq", session, datatype=wire.INT64)])
+
+
+class Node:
+    """What an edge node publishes, a second after the other, and what its messages can be called afterwards."""
+
+    def __init__(self, book: BirthBook) -> None:
+        self.book, self.at, self.connection = book, NOW, 0
+        self.waiting: list[Message] = []
+        self.asked = 0
+
+    def says(self, kind: str, raw: bytes) -> None:
+        self.at += timedelta(seconds=1)
+        message = message_of(f"spBv1.0/SPA/{kind}/PLC1{'/W1' if kind.startswith('D') else ''}", raw, self.at)
+        assert message is not None
+        done, ask = self.book.complete(message, self.connection)
+        self.asked += ask is not None
+        if done is not None and [one for one in parsed(done.payload).rejected if one.code == "alias"]:
+            self.waiting.append(done)
+
+    def recalled(self) -> list[float | str]:
+        found: list[float | str] = []
+        for message in self.waiting:
+            try:
+                (value,) = parsed(self.book.recalled(message).payload).values
+                found.append(value.result)
+            except AliasError as fault:
+                found.append(str(fault))
+        return found
+
+
+def test_what_came_before_a_birth_that_was_asked_for_is_named_by_it() -> None:
+    node = Node(BirthBook(None))
+    for seq in (5, 6, 7):
+        node.says("NDATA", NAMELESS[seq])
+    assert node.asked == 1
+    assert all("no birth certificate names" in str(said) for said in node.recalled())
+    node.says("NBIRTH", node_birth(3))
+    assert node.book.take_born() == ["SPA/PLC1"]
+    assert node.book.take_born() == []
+    assert node.recalled() == [55.0, 56.0, 57.0]
+
+
+def test_only_what_no_gap_parts_from_the_birth_is_named() -> None:
+    node = Node(BirthBook(None))
+    for seq in (5, 6, 9, 10):
+        node.says("NDATA", NAMELESS[seq])
+    node.says("NBIRTH", node_birth(3))
+    first, second, *others = node.recalled()
+    assert others == [59.0, 60.0]
+    assert "messages in between were lost" in str(first)
+    assert "Remedy: have the edge node send it again" in str(second)
+
+
+@pytest.mark.parametrize(
+    ("happens", "why"),
+    [
+        (lambda node: node.says("NDEATH", death(2)), "the node died in between"),
+        (lambda node: setattr(node, "connection", 1), "our connection to the broker was lost in between"),
+        (lambda node: setattr(node.book, "counts_sequence", False), "the birth came unasked"),
+    ],
+    ids=["death", "connection", "shared"],
+)
+def test_what_another_session_may_have_sent_goes_on_waiting_with_its_reason(happens: Callable[[Node], None], why: str) -> None:
+    node = Node(BirthBook(None))
+    node.book.counts_sequence = why != "the birth came unasked"
+    node.says("NDATA", NAMELESS[5])
+    happens(node)
+    node.says("NBIRTH", node_birth(3))
+    (said,) = node.recalled()
+    assert "nothing proves that it is of the session whose births are known" in str(said)
+    assert why in str(said)
+
+
+def test_a_birth_that_nobody_asked_for_proves_nothing() -> None:
+    node = Node(BirthBook(None, may_ask=False))
+    node.says("NDATA", NAMELESS[5])
+    node.says("NBIRTH", node_birth(3))
+    assert node.asked == 0
+    assert "the birth came unasked, as after a restart" in str(node.recalled()[0])
+
+
+def test_the_same_bd_seq_proves_the_session_across_gaps_and_restarts_of_ours(tmp_path: Path) -> None:
+    first = Node(BirthBook(tmp_path))
+    first.says("NBIRTH", node_birth(3, alias=7))
+    first.says("NDATA", NAMELESS[1])  # of a metric that came later, and whose birth was lost
+    second = Node(BirthBook(tmp_path))
+    second.at, second.waiting = first.at, first.waiting
+    second.says("NDATA", NAMELESS[9])
+    second.says("NBIRTH", node_birth(3))
+    assert second.recalled() == [51.0, 59.0]
+    second.says("NBIRTH", node_birth(4))
+    assert all("the session before had bdSeq 3, this one has 4" in str(said) for said in second.recalled())
+
+
+def test_a_death_ends_the_aliases_of_its_session_and_a_late_will_of_an_earlier_one_does_not() -> None:
+    node = Node(BirthBook(None))
+    node.says("NBIRTH", node_birth(4))
+    node.says("NDEATH", death(3))
+    node.says("NDATA", NAMELESS[1])
+    assert node.waiting == []
+    node.says("NDEATH", death(4))
+    node.says("NDATA", NAMELESS[2])
+    assert len(node.waiting) == 1
+    assert node.asked == 1
+
+
+def test_a_devices_birth_that_renames_an_alias_names_nothing_of_before() -> None:
+    node = Node(BirthBook(None))
+    node.says("NBIRTH", node_birth(4, alias=2))
+    node.says("NDATA", NAMELESS[1])
+    node.says("DBIRTH", payload([metric("Well/Level", 1.0, alias=2), metric("Well/Temperature", 1.0, alias=1)], seq=2))
+    assert "gave the alias another name" in str(node.recalled()[0])
+
+
+def test_without_the_brokers_session_no_alias_is_known(tmp_path: Path) -> None:
+    node = Node(BirthBook(tmp_path))
+    node.says("NBIRTH", node_birth(4))
+    node.book.forget_sessions()
+    node.says("NDATA", NAMELESS[1])
+    assert (len(node.waiting), node.asked) == (1, 1)
+    assert list(tmp_path.glob("*.json")) == []
+
+
+def test_a_process_beside_reads_what_another_was_told(tmp_path: Path) -> None:
+    here, there = Node(BirthBook(tmp_path, counts_sequence=False)), Node(BirthBook(tmp_path, counts_sequence=False))
+    here.says("NDATA", NAMELESS[1])
+    there.says("NBIRTH", node_birth(4))
+    here.says("NDATA", NAMELESS[2])
+    assert len(here.waiting) == 1
+
+
+def test_births_kept_by_an_earlier_version_name_what_comes_and_nothing_that_waited(tmp_path: Path) -> None:
+    (tmp_path / "SPA%2FPLC1.json").write_text('{"1": ["Well/Temperature", 10]}', encoding="utf-8")
+    node = Node(BirthBook(tmp_path))
+    node.says("NDATA", NAMELESS[1])
+    assert node.waiting == []
+    waited = message_of("spBv1.0/SPA/NDATA/PLC1", NAMELESS[2], NOW)
+    assert waited is not None
+    with pytest.raises(AliasError, match="no birth certificate of the edge node itself"):
+        node.book.recalled(waited)
+
+
+@given(
+    st.lists(st.sampled_from(["data", "lost", "death", "birth", "restart", "cut"]), max_size=25),
+    st.booleans(),
+)
+def test_nothing_is_ever_named_by_the_births_of_another_session(happens: list[str], may_ask: bool) -> None:
+    """Each session gives its alias a name of its own; a device of the truth holds which message was sent in which."""
+    book = BirthBook(None, may_ask=may_ask)
+    at, session, sequence, connection = NOW, 0, 0, 0
+    sent: list[tuple[Message, int]] = []
+
+    def says(kind: str, raw: bytes) -> bool:
+        nonlocal at
+        at += timedelta(seconds=1)
+        message = message_of(f"spBv1.0/SPA/{kind}/PLC1", raw, at)
+        assert message is not None
+        done, ask = book.complete(message, connection)
+        if done is not None and kind == "NDATA":
+            sent.append((done, session))
+        return ask is not None
+
+    def births() -> None:
+        nonlocal sequence
+        sequence = 0
+        says("NBIRTH", payload([metric(f"s/{session}", 1.0, alias=1), metric("bdSeq", session, datatype=wire.INT64)], seq=0))
+
+    for event in happens:
+        if event == "data":
+            sequence = (sequence + 1) % 256
+            if says("NDATA", payload([metric(None, 1.0, alias=1)], at_ms=AT_MS, seq=sequence)):
+                births()
+        elif event == "lost":
+            sequence = (sequence + 1) % 256
+        elif event == "birth":
+            births()
+        elif event == "death":  # the will comes, and the birth of the next session is lost
+            says("NDEATH", death(session))
+            session, sequence = session + 1, 0
+        elif event == "restart":  # an orderly one: death and birth both come
+            says("NDEATH", death(session))
+            session += 1
+            births()
+        else:  # the broker falls: the will is lost with it, and our connection breaks
+            connection, session = connection + 1, session + 1
+            births()
+    for message, truth in sent:
+        with suppress(AliasError):
+            (named,) = read_payload(book.recalled(message).payload, where="test").metrics
+            assert named.name == f"s/{truth}"
 
 
 @given(st.binary(max_size=200))
