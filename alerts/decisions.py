@@ -14,7 +14,7 @@ from alerts.evidence import judged_evidence
 from alerts.explain import explain
 from alerts.issue import Issuer
 from alerts.lifecycle import Episode, episode_from_json
-from alerts.matching import Labels, labels_of
+from alerts.matching import Labels, labels_of, silence_for
 from alerts.policy import policy_in_force
 from alerts.ports import AlertObservations, AlertRegisters, RunReader
 from alerts.reconcile import is_history
@@ -22,7 +22,7 @@ from alerts.recorder import About, Recorder, Report, Turn
 from alerts.replay import Replay
 from alerts.store import AlertStore, AlertTransaction
 from domain.alert import AlertState, Confirmation, Level, MessageStatus
-from domain.alerting import AlertRecord, RuleKey
+from domain.alerting import OUT_OF_SERVICE, AlertRecord, RuleKey
 from domain.errors import ConflictError, InputError, NotFoundError
 from domain.model import Datastream
 
@@ -216,6 +216,12 @@ class Decisions:
         except NotFoundError:
             return None
         return labels_of(alert, about.rule, about.station, about.datastream)
+
+    def is_out_of_service(self, alert: AlertRecord, now: datetime) -> bool:
+        """Has a person taken the sensor or the rule of an alert out of service?"""
+        labels = self._labels(alert)
+        found = silence_for(self._store.silences(now), labels, now) if labels is not None else None
+        return found is not None and found.kind == OUT_OF_SERVICE
 
     def _audience(self, now: datetime) -> Audience:
         return Audience(self._store, now, self._labels)

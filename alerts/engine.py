@@ -16,8 +16,10 @@ from alerts.decisions import Decisions
 from alerts.evidence import judged_evidence, traced_evidence
 from alerts.issue import Issuer
 from alerts.lifecycle import Episode, episode_from_json
+from alerts.matching import silence_for
 from alerts.ports import AlertObservations, AlertRegisters, RunReader
 from alerts.quiet import MOST_REMEMBERED, Quiet
+from alerts.realarm import Realarmer
 from alerts.reconcile import reconcile
 from alerts.recorder import About, Report, Turn
 from alerts.releases import Releaser
@@ -26,7 +28,7 @@ from alerts.rules import RULES, definition_of, is_traced
 from alerts.rules.context import Arrival
 from alerts.store import AlertStore, AlertTransaction
 from domain.alert import AlertState, Level, MessageStatus, Verdict
-from domain.alerting import Rule, RuleKey, RuleState
+from domain.alerting import OUT_OF_SERVICE, Rule, RuleKey, RuleState
 from domain.model import Datastream, Station
 
 T = TypeVar("T")
@@ -281,7 +283,9 @@ class AlertEngine(Decisions):
         if self._looked_over != catalogue.key:
             _add(report, self._run(self._unseen(catalogue), now))
             self._looked_over = catalogue.key
-        report.notifications += Releaser(self._store, self._recorder, self._about_alert).run(self._audience(now), now)
+        audience = self._audience(now)
+        report.notifications += Releaser(self._store, self._recorder, self._about_alert).run(audience, now)
+        report.notifications += Realarmer(self._store, self._recorder, self._about_alert, self._labels).run(audience, now)
         return report
 
     def _datastreams(self) -> Iterator[Datastream]:
@@ -294,7 +298,8 @@ class AlertEngine(Decisions):
         report = Report(faulty_rules=dict(catalogue.faulty))
         if not catalogue.by_clock:
             return report
-        datastreams = list(self._datastreams())
+        out = [item for item in self._store.silences(now) if item.kind == OUT_OF_SERVICE and "datastream" in item.matchers]
+        datastreams = [item for item in self._datastreams() if silence_for(out, {"datastream": (item.code,)}, now) is None]
         statuses = self._registers.datastream_statuses(
             [item.datastream_id for item in datastreams if item.datastream_id is not None]
         )

@@ -6,7 +6,7 @@ and never changes the level. This file finishes with `told_on`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from typing import Any
@@ -36,15 +36,23 @@ class Escalator:
         Hours of duty: only they count towards a deadline, but for levels that are told on at any hour.
     zone
         The node's zone, in which they are meant.
+    is_out
+        Is what an alert is about out of service at a time? Then nobody is told on.
     """
 
     def __init__(
-        self, store: AlertStore, steps: Sequence[EscalationStep], working: Duty | None = None, zone: tzinfo = UTC
+        self,
+        store: AlertStore,
+        steps: Sequence[EscalationStep],
+        working: Duty | None = None,
+        zone: tzinfo = UTC,
+        is_out: Callable[[AlertRecord, datetime], bool] = lambda _alert, _now: False,
     ) -> None:
         self._store = store
         self._steps = steps
         self._working = working or Duty()
         self._zone = zone
+        self._is_out = is_out
 
     def run(self, now: datetime) -> list[AlertRecord]:
         """Tell the next body of each overdue alert and return the alerts that were told on."""
@@ -60,7 +68,7 @@ class Escalator:
         place: str | None = None
         while True:
             page, place = self._store.list_alerts(wanted, after=place, limit=PAGE)
-            found += [alert for alert in page if self._due(alert, now) is not None]
+            found += [alert for alert in page if self._due(alert, now) is not None and not self._is_out(alert, now)]
             if place is None:
                 return found
 

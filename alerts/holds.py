@@ -1,4 +1,7 @@
-"""Why a message is not sent now, by name: shelved, silenced, inhibited, flapping or told with its group. This file finishes with `why_held`."""
+"""Why a message is not sent now, by name: out of service, shelved, silenced, inhibited, flapping or told with its group.
+
+This file finishes with `why_held`.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,12 @@ from alerts.matching import Labels, matches, silence_for
 from alerts.policy import Grouping, Policy, group_key
 from alerts.store import AlertTransaction
 from domain.alert import AlertState, Level
-from domain.alerting import AlertRecord, Silence
+from domain.alerting import OUT_OF_SERVICE, AlertRecord, Silence
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Why a message waits: `kind` is shelved, silence, inhibited, flapping or grouped; `reason` names who or what holds it."""
+    """Why a message waits: `kind` is out_of_service, shelved, silence, inhibited, flapping or grouped; `reason` names who or what holds it."""
 
     kind: str
     reason: str
@@ -47,11 +50,13 @@ def why_held(
 
     Shelving and flapping belong to rule and scope: they outlive the episode. What gets worse than when it was shelved is not held.
     """
+    silence = silence_for(silences, labels, now)
+    if silence is not None and silence.kind == OUT_OF_SERVICE:
+        return Hold(OUT_OF_SERVICE, f"{silence.author}, until {silence.ends_at.isoformat()}: {silence.reason}")
     family = tx.alerts_of([alert.key]).get(alert.key, ())
     shelved = shelf_of(family, now)
     if shelved is not None and alert.level <= Level(shelved["level"]):
         return Hold("shelved", f"{shelved['by']}: {shelved['reason']}")
-    silence = silence_for(silences, labels, now)
     if silence is not None:
         return Hold("silence", f"silence {silence.silence_id}: {silence.reason}")
     inhibited = _inhibited(alert, labels, policy, hiders)

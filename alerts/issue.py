@@ -195,8 +195,19 @@ def _parameters(alert: AlertRecord) -> tuple[Pair, ...]:
         "baseline": (method.get("parameters") or {}).get("baseline"),
         "readSequence": evidence.get("read_seq"),
         "evidenceSha256": evidence.get("digest"),
+        "announcedAgain": alert.memory.get("again"),
     }
     return tuple(Pair(name, str(value)) for name, value in stated.items() if value not in (None, ""))
+
+
+def _headline(alert: AlertRecord, words: Description) -> dict[str, str]:
+    again = alert.memory.get("again")
+    if not again:
+        return {"zh": words.headline_zh, "en": words.headline_en}
+    return {
+        "zh": f"（持续未处置，第 {again} 次重申）{words.headline_zh}",
+        "en": f"(stands and is not acted on, announced again, {again}) {words.headline_en}",
+    }
 
 
 def payload_of(issuer: Issuer, subject: Subject, message: CapMessage) -> dict[str, Any]:
@@ -234,7 +245,7 @@ def payload_of(issuer: Issuer, subject: Subject, message: CapMessage) -> dict[st
             "evidence_sha256": evidence.get("digest"),
             "simulated": simulated,
         },
-        "headline": {"zh": words.headline_zh, "en": words.headline_en},
+        "headline": _headline(alert, words),
         "explanation": {"zh": words.text_zh, "en": words.text_en},
         "cap": message.body,
         "gb35965": gb_message(message.body, event_code=issuer.event_code),

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from domain.alert import Level, MessageStatus
-from domain.alerting import AlertRecord, Receiver, Rule, Silence
+from domain.alerting import OUT_OF_SERVICE, AlertRecord, Receiver, Rule, Silence
 from domain.errors import InputError
 from domain.model import Datastream, Station
 
@@ -79,8 +79,8 @@ def wants(receiver: Receiver, labels: Labels, status: MessageStatus) -> bool:
 
 
 def silence_for(silences: Sequence[Silence], labels: Labels, now: datetime) -> Silence | None:
-    """Return the silence in force that matches, or None. A silence without matchers silences nothing."""
-    return next(
-        (item for item in silences if item.matchers and item.starts_at <= now < item.ends_at and matches(item.matchers, labels)),
-        None,
-    )
+    """Return what is in force and matches, out of service before silences, or None. One without matchers holds nothing."""
+    found = [
+        item for item in silences if item.matchers and item.starts_at <= now < item.ends_at and matches(item.matchers, labels)
+    ]
+    return min(found, key=lambda item: item.kind != OUT_OF_SERVICE, default=None)

@@ -20,7 +20,7 @@ from domain.alert import Level, level_of
 from domain.alerting import StoredPolicy
 from domain.errors import InputError
 
-SECTIONS = ("inhibition", "grouping", "flapping", "shelving", "budget")
+SECTIONS = ("inhibition", "grouping", "flapping", "shelving", "realarm", "budget")
 LEAST_CHANGES = 2
 
 
@@ -54,7 +54,10 @@ class Grouping:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What holds notifications back; `changes` within `window` is flapping, nothing is shelved for longer than `longest`."""
+    """What holds notifications back; `changes` within `window` is flapping, nothing is shelved for longer than `longest`.
+
+    What stands at `realarm_from` or worse and is not acted on for `realarm_after` is announced anew (None: never).
+    """
 
     inhibition: tuple[Inhibition, ...]
     grouping: tuple[Grouping, ...]
@@ -62,6 +65,8 @@ class Policy:
     window: timedelta
     longest: timedelta
     budget_window: timedelta
+    realarm_from: Level = Level.ORANGE
+    realarm_after: timedelta | None = None
 
 
 class PolicySource(Protocol):
@@ -83,7 +88,7 @@ def parse_policy(content: Mapping[str, Any]) -> Policy:
     if unknown:
         raise InputError(f"{unknown[0]} is not known.", where="policy", remedy=f"use {', '.join(SECTIONS)}")
     full = {**shipped_content(), **content}
-    flapping, shelving, budget = (_reader(name, full[name]) for name in ("flapping", "shelving", "budget"))
+    flapping, shelving, realarm, budget = (_reader(name, full[name]) for name in ("flapping", "shelving", "realarm", "budget"))
     policy = Policy(
         inhibition=tuple(map(_inhibition, _entries("inhibition", full["inhibition"]))),
         grouping=tuple(map(_grouping, _entries("grouping", full["grouping"]))),
@@ -91,8 +96,10 @@ def parse_policy(content: Mapping[str, Any]) -> Policy:
         window=flapping.duration("window"),
         longest=shelving.duration("longest"),
         budget_window=budget.duration("window"),
+        realarm_from=level_of(realarm.text("from", default="orange", choices=COLOURS)),
+        realarm_after=realarm.duration("after", default=timedelta()) or None,
     )
-    for reader in (flapping, shelving, budget):
+    for reader in (flapping, shelving, realarm, budget):
         reader.text("source")
         reader.finish()
     return policy

@@ -25,6 +25,7 @@ from domain.alerting import AlertRecord, CapMessage, Notification, Receiver, Rul
 from domain.model import Datastream, Station
 
 SYSTEM = "groundwatch"
+REALARMED = "realarmed"
 _HISTORY_SHOWN = 100
 _HELD = frozenset({"suppressed", "held", "held_at"})
 _HOLD_WORDS = {"silence": "suppressed", "shelved": "suppressed", "grouped": "grouping"}
@@ -115,6 +116,17 @@ class Recorder:
         due = message_due(target, alert.memory, instrument=about.instrument, vanished=not older)
         report.cancelled += 1
         self._write(tx, about, alert, after, due, audience, replace(turn, kind=kind), report)
+
+    def announce_again(
+        self, tx: AlertTransaction, about: About, alert: AlertRecord, audience: Audience, turn: Turn, report: Report
+    ) -> AlertRecord:
+        """Send an Update on what stands as it stood, and wait for an acknowledgement anew."""
+        memory: dict[str, Any] = {**alert.memory, "again": int(alert.memory.get("again", 0)) + 1}
+        if alert.acknowledged_at is not None:
+            memory |= {"unanswered_since": turn.now.isoformat()}
+            memory.pop("escalated_to", None)
+        after = replace(alert, updated_at=turn.now, memory=memory)
+        return self._write(tx, about, alert, after, MessageType.UPDATE, audience, turn, report)
 
     def remember_past(
         self, tx: AlertTransaction, about: About, episodes: Sequence[Episode], alerts: Sequence[AlertRecord],
@@ -296,8 +308,10 @@ class Recorder:
                 "level": int(after.level),
                 "state": after.state.value,
                 "worst": int(worst),
+                "at": turn.now.isoformat(),
             }
-            after = replace(after, memory={**after.memory, "issued": issued})
+            kept = {name: value for name, value in after.memory.items() if name != "again" or turn.kind == REALARMED}
+            after = replace(after, memory={**kept, "issued": issued})
         stored = tx.add_alert(after) if before is None else tx.update_alert(after)
         tx.add_transition(_transition(stored, before, turn))
         if due is not None and identifier is not None and stored.alert_id is not None:

@@ -6,7 +6,7 @@ its notifications become visible together or not at all. This file finishes with
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -126,6 +126,9 @@ class AlertStore(Protocol):
 
     def held_alerts(self) -> Sequence[AlertRecord]:
         """Return the alerts whose messages are held back or that are shelved, oldest first."""
+
+    def in_open_cases(self, alert_ids: Sequence[int]) -> Set[int]:
+        """Return those of these alerts that a case which is not closed is about."""
 
     def transitions(self, alert_id: int) -> Sequence[Transition]:
         """Return an alert's transitions, oldest first."""

@@ -106,10 +106,15 @@ class Transition:
     transition_id: int | None = None
 
 
+OUT_OF_SERVICE = "out_of_service"
+
+
 @dataclass(frozen=True, slots=True)
 class Silence:
     """Holds back notifications that match, for a stated time and reason; evaluation goes on.
 
+    One of kind `out_of_service` takes a sensor (station or datastream) or a rule out of service: what it says is not told, not told on
+    and not announced anew until its end.
     `matchers` maps a field (rule, scope, station, datastream, kind, property, region, level, tag) to a glob or a list of globs.
     """
 
@@ -120,6 +125,7 @@ class Silence:
     reason: str
     ended_by: str | None = None
     silence_id: int | None = None
+    kind: str = "silence"
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,9 @@ def escalate_alerts(container: Container) -> list[AlertRecord]:
     zone = ZoneInfo(node.zone if node else "Asia/Shanghai")
     working = dict(node.attributes.get("escalation") or {}).get("working") if node else None
     duty = read_duty({"hours": working} if working else {}, "node.escalation.working")
-    told = Escalator(container.alerts, _steps(container, "acknowledgement"), duty, zone).run(container.clock())
+    told = Escalator(container.alerts, _steps(container, "acknowledgement"), duty, zone, container.engine.is_out_of_service).run(
+        container.clock()
+    )
     for alert in told:
         LOG.info("alert %s has no answer and is told to %s", alert.identifier, alert.memory.get("escalated_to"))
     return told

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -324,6 +324,13 @@ class AlertRepository:
     def held_alerts(self) -> Sequence[AlertRecord]:
         """Return the alerts whose messages are held back or that are shelved, oldest first."""
         return self._read(SQL.held_alerts, [], to_alert)
+
+    def in_open_cases(self, alert_ids: Sequence[int]) -> Set[int]:
+        """Return those of these alerts that a case which is not closed is about."""
+        if not alert_ids:
+            return frozenset()
+        with self._database.transaction() as connection:
+            return {row[0] for row in connection.execute(SQL.in_open_cases, [list(alert_ids)])}
 
     def transitions(self, alert_id: int) -> Sequence[Transition]:
         """Return an alert's transitions, oldest first."""

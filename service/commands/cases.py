@@ -12,7 +12,7 @@ from pathlib import Path
 from domain.errors import InputError, NotFoundError, RequestError
 from service.api.routers.cases import case_json, make_ledger
 from service.api.routers.receivers import test_notification
-from service.api.routers.silences import checked_silence, silence_json
+from service.api.routers.silences import ADDED, checked_silence, refuse_unknown_places, silence_json
 from service.bootstrap import Container
 from service.commands.output import emit, say
 from service.settings import load_settings
@@ -81,10 +81,11 @@ def silence(arguments: argparse.Namespace) -> int:
             return 0
         start = now if arguments.start is None else _moment(arguments.start)
         wanted = checked_silence(
-            _matchers(arguments.matchers), start, _moment(arguments.end), arguments.author, arguments.reason, now
+            _matchers(arguments.matchers), start, _moment(arguments.end), arguments.author, arguments.reason, now, arguments.kind
         )
+        refuse_unknown_places(container, wanted)
         stored = container.alerts.add_silence(wanted)
-        container.access.audit_append(arguments.author, "add silence", str(stored.silence_id), silence_json(stored, now))
+        container.access.audit_append(arguments.author, ADDED[stored.kind], str(stored.silence_id), silence_json(stored, now))
         emit(silence_json(stored, now)) if arguments.json else say(
             f"silence {stored.silence_id} until {stored.ends_at.isoformat()}"
         )

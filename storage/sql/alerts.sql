@@ -227,8 +227,13 @@ SELECT coalesce(max(version), 0) + 1, %(content)s, %(author)s, %(reason)s, %(rec
        ledger_append('configuration', 'alert_policy:' || coalesce(max(version), 0) + 1)
 FROM alert_policy RETURNING version;
 
+-- name: in_open_cases
+SELECT DISTINCT case_alert.alert_id FROM case_alert JOIN case_file ON case_file.code = case_alert.case_code
+WHERE case_alert.alert_id = ANY(%s) AND case_file.state <> 'closed';
+
 -- name: insert_silence
-INSERT INTO silence (matchers, starts_at, ends_at, author, reason) VALUES (%(matchers)s, %(starts_at)s, %(ends_at)s, %(author)s, %(reason)s)
+INSERT INTO silence (matchers, starts_at, ends_at, author, reason, kind)
+VALUES (%(matchers)s, %(starts_at)s, %(ends_at)s, %(author)s, %(reason)s, %(kind)s)
 RETURNING id;
 
 -- name: end_silence
@@ -237,7 +242,7 @@ UPDATE silence SET ends_at = greatest(%(now)s, starts_at + interval '1 microseco
 WHERE id = %(id)s AND ends_at > %(now)s AND ended_by IS NULL;
 
 -- name: silences
-SELECT matchers, starts_at, ends_at, author, reason, ended_by, id AS silence_id FROM silence
+SELECT matchers, starts_at, ends_at, author, reason, ended_by, id AS silence_id, kind FROM silence
 WHERE %(at)s::timestamptz IS NULL OR (starts_at <= %(at)s AND %(at)s < ends_at) ORDER BY starts_at, id;
 
 -- name: save_receiver

@@ -173,6 +173,7 @@ class Tables:
         self.receivers: dict[str, Receiver] = {}
         self.outbox: dict[int, Notification] = {}
         self.cap: list[CapMessage] = []
+        self.in_cases: set[int] = set()
 
 
 class Transaction:
@@ -338,6 +339,9 @@ class Store:
         self.tables.silences = [
             replace(item, ends_at=now, ended_by=actor) if item.silence_id == silence_id else item for item in self.tables.silences
         ]
+
+    def in_open_cases(self, alert_ids: Sequence[int]) -> set[int]:
+        return self.tables.in_cases & set(alert_ids)
 
     def silences(self, at: datetime | None = None) -> Sequence[Silence]:
         return [item for item in self.tables.silences if at is None or item.starts_at <= at < item.ends_at]
