@@ -1,4 +1,4 @@
-"""What people would have been told of alerts that never were: routes, confirmation, inhibition, flapping and grouping as they would be.
+"""What people would have been told of alerts that never were: routes, hours, silences, inhibition, flapping and grouping as they would be.
 
 The same policy and the same matchers as live, over event time. A person is taken to confirm at once what waits for one. What is counted is an
 announcement: an alert, one that gets worse, one notice of a group or of flapping, one digest a day; an end rings no bell. This file finishes
@@ -12,14 +12,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 
 from alerts.holds import grouping_of
-from alerts.matching import Labels, labels_for, matches, wants
+from alerts.matching import Labels, labels_for, matches, silence_for, wants
 from alerts.policy import Grouping, Policy, group_key
-from alerts.routing import Duty, read_duty
+from alerts.routing import Duty, next_open, read_duty
 from alerts.rules import RULES, definition_of
 from alerts.would_fire import Seen, WouldFire
 from domain.alert import Level, MessageStatus
-from domain.alerting import Receiver, Rule
+from domain.alerting import OUT_OF_SERVICE, Receiver, Rule, Silence
 from domain.errors import InputError
+
+_SILENCED = frozenset({"silence", OUT_OF_SERVICE})
 
 
 @dataclass(slots=True)
@@ -56,9 +58,11 @@ class _Event:
     level: Level | None = field(compare=False, default=None)
 
 
-def announced(seen: Sequence[Seen], receivers: Sequence[Receiver], policy: Policy, zone: tzinfo) -> dict[str, Tally]:
-    """Return what each receiver would have been told."""
-    stage = _Stage(policy, receivers, zone)
+def announced(
+    seen: Sequence[Seen], receivers: Sequence[Receiver], policy: Policy, zone: tzinfo, silences: Sequence[Silence] = ()
+) -> dict[str, Tally]:
+    """Return what each receiver would have been told; `silences` are all that there were, each with when it ended."""
+    stage = _Stage(policy, receivers, zone, silences)
     for event in _events(seen):
         stage.advance(event.at)
         stage.take(event)
@@ -86,8 +90,10 @@ def _events(seen: Sequence[Seen]) -> list[_Event]:
 class _Stage:
     """The state of all alerts at one moment of history."""
 
-    def __init__(self, policy: Policy, receivers: Sequence[Receiver], zone: tzinfo) -> None:
+    def __init__(self, policy: Policy, receivers: Sequence[Receiver], zone: tzinfo, silences: Sequence[Silence]) -> None:
         self.policy = policy
+        self.silences = silences
+        self.ends = sorted({silence.ends_at for silence in silences})
         self.receivers = receivers
         self.zone = zone
         self.tallies = {receiver.code: Tally() for receiver in receivers}
@@ -102,10 +108,12 @@ class _Stage:
         self.flapping: dict[tuple[str, str], datetime] = {}
 
     def advance(self, to: datetime | None) -> None:
-        """Let run out what runs out until `to` (None = everything): waits of groups, and calm after flapping."""
+        """Let run out what runs out until `to` (None = everything): waits of groups, calm after flapping, silences."""
         while True:
             soonest = min(
-                [(at, "group", key) for key, at in self.due.items()] + [(at, "calm", key) for key, at in self.flapping.items()],
+                [(at, "group", key) for key, at in self.due.items()]
+                + [(at, "calm", key) for key, at in self.flapping.items()]
+                + [(at, "silence", "") for at in self.ends[:1]],
                 key=lambda entry: entry[0],
                 default=None,
             )
@@ -114,8 +122,17 @@ class _Stage:
             at, what, key = soonest
             if what == "group":
                 self._tell_group(str(key), at)
+            elif what == "silence":
+                self._speak_again(self.ends.pop(0))
             else:
                 self._calm_down(key, at)  # type: ignore[arg-type]
+
+    def _speak_again(self, at: datetime) -> None:
+        """Tell of what a silence held back and still stands."""
+        for life in [item for item in self.held if item.held in _SILENCED]:
+            if silence_for(self.silences, life.labels, at) is None:
+                self.held.pop(life, None)
+                self._message(life, at, again=True)
 
     def take(self, event: _Event) -> None:
         """Let an alert fire, change or end."""
@@ -148,7 +165,10 @@ class _Stage:
 
     def _message(self, life: _Life, at: datetime, *, again: bool = False) -> None:
         changes = 0 if again else self._count_change(life, at)
-        if self._is_hidden(life):
+        silence = silence_for(self.silences, life.labels, at)
+        if silence is not None:
+            self._hold(life, silence.kind)
+        elif self._is_hidden(life):
             self._hold(life, "inhibited")
         elif changes > self.policy.changes or _family(life) in self.flapping:
             self._flap(life, at)
@@ -256,7 +276,10 @@ class _Stage:
         if duty.digest_at is not None and level <= duty.digest_up_to:
             tally.digests.setdefault(_next_digest(duty, at, self.zone), set()).update(rules)
         else:
-            tally.told.append((at, frozenset(rules)))
+            opens = next_open(duty, level, at, self.zone)
+            if opens > at:
+                tally.held["hours"] = tally.held.get("hours", 0) + 1
+            tally.told.append((opens, frozenset(rules)))
 
 
 def _next_digest(duty: Duty, at: datetime, zone: tzinfo) -> datetime:

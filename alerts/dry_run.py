@@ -127,8 +127,8 @@ def _others(rule: Rule, bench: Bench) -> list[Rule]:
 def _loads(seen: Seen, bench: Bench, start: datetime, end: datetime, now: datetime) -> tuple[Load, ...]:
     """Return what each receiver would be told; the other rules are replayed only where the tried one tells anybody anything."""
     others = replayed(_others(seen.rule, bench), bench, start, end, now) if seen.episodes else []
-    before = announced(others, bench.receivers, bench.policy, bench.zone)
-    after = announced([seen, *others], bench.receivers, bench.policy, bench.zone)
+    before = announced(others, bench.receivers, bench.policy, bench.zone, bench.silences)
+    after = announced([seen, *others], bench.receivers, bench.policy, bench.zone, bench.silences)
     days = (end - start) / timedelta(days=1)
     return tuple(_load(item, before[item.code], after[item.code], seen.rule.code, bench, days) for item in bench.receivers)
 

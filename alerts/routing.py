@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta, tzinfo
+from datetime import UTC, datetime, time, timedelta, tzinfo
 from typing import Any
 
 from domain.alert import Level, MessageType, level_of
@@ -140,6 +140,29 @@ def open_time(duty: Duty, level: Level, start: datetime, end: datetime, zone: tz
             if begins < ends:
                 total, reached = total + (ends - begins), ends
     return total
+
+
+def next_open(duty: Duty, level: Level, at: datetime, zone: tzinfo) -> datetime:
+    """Return the first time from `at` on at which a message of that level may go.
+
+    Examples
+    --------
+    >>> day = Duty((Window(frozenset(range(5)), 9 * 60, 17 * 60),))
+    >>> next_open(day, Level.BLUE, datetime(2026, 1, 2, 18, tzinfo=UTC), UTC)
+    datetime.datetime(2026, 1, 5, 9, 0, tzinfo=datetime.timezone.utc)
+    """
+    local = at.astimezone(zone)
+    if duty.is_open(level, local):
+        return at
+    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
+    days = [midnight + timedelta(days=n) for n in range(len(DAYS) + 1)]
+    begins = (
+        (day + timedelta(minutes=window.since)).astimezone(UTC)
+        for day in days
+        for window in duty.windows
+        if day.weekday() in window.days
+    )
+    return min(begin for begin in begins if begin > at)
 
 
 def level_of_message(notification: Notification) -> Level:

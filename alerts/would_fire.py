@@ -20,7 +20,7 @@ from alerts.rules import RULES, definition_of, is_traced
 from alerts.rules.context import moment_of
 from alerts.rules.finding_trace import members_of, relevant
 from domain.alert import Level, Verdict
-from domain.alerting import Receiver, Rule
+from domain.alerting import Receiver, Rule, Silence
 from domain.model import Datastream, Station
 from domain.ports import ObservationReader
 
@@ -50,7 +50,11 @@ class WouldFire:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What a dry run reads. `others` are the rules that are switched on, `policy` what would hold messages back."""
+    """What a dry run reads.
+
+    `others` are the rules that are switched on, `policy` what would hold messages back, and `silences` every silence, maintenance window
+    and stretch out of service that there was, each with when it ended.
+    """
 
     observations: ObservationReader
     registers: AlertRegisters
@@ -61,6 +65,7 @@ class Bench:
     read_seq: int
     policy: Policy
     others: Sequence[Rule] = ()
+    silences: Sequence[Silence] = ()
 
 
 @dataclass(slots=True)

@@ -142,6 +142,7 @@ class RuleDesk:
             zone=zone,
             read_seq=container.alerts.current_seq(),
             policy=policy_in_force(container.alerts),
+            silences=container.alerts.silences(),
             others=Catalogue(container.alerts.rules() if others is None else others).sound,
         )
 

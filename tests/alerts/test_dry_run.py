@@ -4,25 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from alerts.alarm_quality import load_targets
+from alerts.announcing import announced
 from alerts.dry_run import DryRun, as_json, dry_run
 from alerts.policy import default_policy
 from alerts.replay import Replay
+from alerts.routing import next_open, read_duty
 from alerts.rules import parse_rule
-from alerts.would_fire import Bench
+from alerts.would_fire import Bench, replayed
 from domain.alert import Level, MessageType
-from domain.alerting import Receiver
+from domain.alerting import Receiver, Silence
 from domain.model import Datastream, Station, StationKind
 from tests.alerts.fakes import DEPTH, PARTNER, RATE, SILENT, STAFF, T0, World
 from tests.alerts.test_holds import add_marks
 
 CODE = "W7:depth_to_water"
 END = T0 + timedelta(days=30)
+
+
+def bench_of(
+    world: World,
+    receivers: Sequence[Receiver],
+    others: Sequence[Mapping[str, Any]] = (),
+    acceptable: float = 150.0,
+    most: float = 300.0,
+    zone: tzinfo = UTC,
+) -> Bench:
+    return Bench(
+        world.observations, world.registers, Replay(world.observations, world.registers, None), receivers,
+        replace(load_targets(), per_day_acceptable=acceptable, per_day_maximum=most), zone, world.store.current_seq(), default_policy(),
+        [parse_rule(other) for other in others], world.store.silences(),
+    )  # fmt: skip
 
 
 def tried(
@@ -33,12 +51,9 @@ def tried(
     acceptable: float = 150.0,
     most: float = 300.0,
     end: datetime = END,
+    zone: tzinfo = UTC,
 ) -> DryRun:
-    bench = Bench(
-        world.observations, world.registers, Replay(world.observations, world.registers, None), receivers,
-        replace(load_targets(), per_day_acceptable=acceptable, per_day_maximum=most), UTC, world.store.current_seq(), default_policy(),
-        [parse_rule(other) for other in others],
-    )  # fmt: skip
+    bench = bench_of(world, receivers, others, acceptable, most, zone)
     return dry_run(parse_rule(rule), bench, T0 - timedelta(days=1), end, end)
 
 
@@ -142,3 +157,80 @@ def test_each_receiver_is_told_what_its_route_lets_through():
     assert told["staff"] == 20 and told["evening"] == 15, "a digest rings once a day"
     instrument = {load.receiver: load.alerts for load in tried(world, SILENT, receivers=[STAFF, PARTNER]).loads}
     assert instrument["partner"] == 0
+
+
+def times_told(world: World, found: DryRun, receiver: Receiver = STAFF) -> list[datetime]:
+    """When the dry run says that a receiver would have been told."""
+    (seen,) = replayed([found.rule], bench_of(world, (receiver,)), T0 - timedelta(days=1), found.end, found.end)
+    tally = announced([seen], (receiver,), default_policy(), UTC, world.store.silences())[receiver.code]
+    return [at for at, _ in tally.told]
+
+
+def breaches(world: World, *days: float) -> None:
+    """A breach of half a day that begins on each of these days, fed as it came, with the worker's ticks between."""
+    for day in days:
+        world.engine.tick(T0 + timedelta(days=day))
+        world.feed(CODE, [(day, 12.6)], now=T0 + timedelta(days=day))
+        world.engine.tick(T0 + timedelta(days=day + 0.4))
+        world.feed(CODE, [(day + 0.5, 5.0)], now=T0 + timedelta(days=day + 0.5))
+
+
+def held(begin: float, end: float, kind: str = "silence", **matchers: str) -> Silence:
+    return Silence(
+        matchers or {"station": "W7"}, T0 + timedelta(days=begin), T0 + timedelta(days=end), "wang", "works", kind=kind
+    )
+
+
+@pytest.mark.parametrize("kind", ["silence", "out_of_service"])
+def test_silences_are_taken_as_they_stood_and_tell_as_often_as_live(kind: str) -> None:
+    world = World(DEPTH)
+    world.store.save_receiver(STAFF)
+    for silence in (held(4, 7, kind), held(9.9, 10.25, kind), held(19, 30, kind, station="another"), held(13, 20, kind)):
+        world.store.add_silence(silence)
+    ended_early = world.store.silences()[-1]
+    world.store.end_silence(ended_early.silence_id or 0, "wang", T0 + timedelta(days=14))
+    breaches(world, 2, 5, 10, 15, 20)
+    (load,) = tried(world, DEPTH).loads
+    assert load.held == {kind: 2}, "one that was over before the window ended, and one that outlasted it"
+    assert load.alerts == 4 == rung(world)
+    told = times_told(world, tried(world, DEPTH))
+    assert told == [T0 + timedelta(days=day) for day in (2, 10.25, 15, 20)], "what outlasts a silence is told at its end"
+
+
+def test_what_a_silence_hides_does_not_go_over_the_budget() -> None:
+    world = World(DEPTH)
+    rows = [(day + step / 24, 12.6 if step in (6, 18) else 5.0) for day in range(20) for step in range(24)]
+    world.feed(CODE, rows, now=END)
+    assert tried(world, DEPTH, acceptable=1.0).is_over_budget
+    world.store.add_silence(held(0, 30))
+    quiet = tried(world, DEPTH, acceptable=1.0)
+    assert not quiet.is_over_budget and quiet.loads[0].alerts == 0 and quiet.loads[0].held == {"silence": 40}
+    assert len(quiet.episodes) == 40, "the rule would have fired all the same"
+
+
+def test_hours_of_duty_put_off_what_is_mild_and_let_pass_what_is_bad() -> None:
+    office = {"windows": [{"days": ["mon", "tue", "wed", "thu", "fri"], "from": "09:00", "to": "17:00"}], "always_from": "orange"}
+    clerk = Receiver("clerk", "webhook", {"url": "http://127.0.0.1:9/", "hours": office})
+    world = World(DEPTH)
+    friday = 1.75  # 2 January 2026, 18:00
+    world.feed(CODE, [(friday, 12.6), (friday + 0.1, 5.0), (friday + 1, 12.6), (friday + 1.1, 5.0)], now=END)
+    (load,) = tried(world, DEPTH, receivers=(clerk,)).loads
+    assert load.alerts == 2 and load.held == {"hours": 2}
+    monday = T0 + timedelta(days=4, hours=9)
+    assert times_told(world, tried(world, DEPTH), clerk) == [monday, monday]
+    assert (load.worst_day, load.worst_day_alerts, load.worst_10_min) == ("2026-01-05", 2, 2), "the whole week-end comes at once"
+    in_china = tried(world, DEPTH, receivers=(clerk,), zone=ZoneInfo("Asia/Shanghai")).loads[0]
+    assert in_china.worst_day == "2026-01-05" and in_china.held == {"hours": 2}
+    red = World(DEPTH)
+    red.feed(CODE, [(friday, 60.0), (friday + 0.1, 5.0)], now=END)
+    (load,) = tried(red, DEPTH, receivers=(clerk,)).loads
+    assert load.held == {} and load.worst_day == "2026-01-02"
+
+
+def test_hours_beyond_midnight_and_the_level_that_always_passes_are_kept() -> None:
+    night = read_duty({"hours": {"windows": [{"days": ["fri"], "from": "22:00", "to": "06:00"}]}}, "r")
+    saturday = datetime(2026, 1, 3, 5, 59, tzinfo=UTC)
+    assert next_open(night, Level.BLUE, saturday, UTC) == saturday
+    late = saturday + timedelta(minutes=1)
+    assert next_open(night, Level.RED, late, UTC) == datetime(2026, 1, 9, 22, tzinfo=UTC)
+    assert next_open(night, Level.BLUE, late, ZoneInfo("Asia/Shanghai")) == datetime(2026, 1, 9, 14, tzinfo=UTC)

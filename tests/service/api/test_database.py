@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -230,3 +230,42 @@ def test_a_commit_reaches_the_listener_within_two_seconds(real: Container) -> No
         assert arrived.wait(2.0)
     assert heard[0].kind == "observations"
     assert [code for code, _ in heard[0].touched] == ["OPEN1:depth_to_water"]
+
+
+def test_a_sensor_or_a_rule_is_out_of_service_with_author_reason_and_end(client: TestClient, real: Container) -> None:
+    station = real.registers.list_stations(limit=1)[0].code
+    body = {
+        "kind": "out_of_service", "matchers": {"station": station}, "reason": "under repair",
+        "starts_at": (datetime.now(UTC) - timedelta(minutes=1)).isoformat(),
+        "ends_at": (datetime.now(UTC) + timedelta(days=200)).isoformat(),
+    }  # fmt: skip
+    made = client.post("/api/v1/silences", json=body, headers=bearer("supervisor"))
+    assert made.status_code == 201, made.text
+    assert (made.json()["kind"], made.json()["reason"], made.json()["in_force"]) == ("out_of_service", "under repair", True)
+    listed = get(client, "/api/v1/silences?kind=out_of_service&in_force=true")["items"]
+    assert [item["id"] for item in listed] == [made.json()["id"]] and listed[0]["author"]
+    assert made.json()["id"] not in [item["id"] for item in get(client, "/api/v1/silences?kind=silence")["items"]]
+    for changed, status in (
+        ({"matchers": {"region": "3304*"}}, 400), ({"matchers": {"station": "NOWHERE"}}, 404), ({"matchers": {"rule": "no-rule"}}, 404),
+        ({"reason": "  "}, 400), ({"ends_at": "2020-01-02T00:00:00Z"}, 400), ({"kind": "gone"}, 422),
+        ({"ends_at": (datetime.now(UTC) + timedelta(days=400)).isoformat()}, 400),
+    ):  # fmt: skip
+        refused = client.post("/api/v1/silences", json={**body, **changed}, headers=bearer("supervisor"))
+        assert refused.status_code == status and "remedy" in refused.text, (changed, refused.text)
+    assert client.post("/api/v1/silences", json=body, headers=bearer("operator")).status_code == 403
+    ended = client.delete(f"/api/v1/silences/{made.json()['id']}", headers=bearer("supervisor"))
+    assert ended.status_code == 200
+    assert get(client, "/api/v1/silences?kind=out_of_service&in_force=true")["items"] == []
+    with real.db.transaction() as connection:
+        rows = connection.execute(
+            "SELECT action FROM audit_log WHERE subject = %s ORDER BY id", [str(made.json()["id"])]
+        ).fetchall()
+    assert [row[0] for row in rows][-2:] == ["take out of service", "end silence"]
+
+
+def test_what_an_open_case_holds_is_known_to_the_alerts(client: TestClient, real: Container) -> None:
+    found = get(client, "/api/v1/alerts?state=all&status=all")["items"][0]
+    assert real.alerts.in_open_cases([found["id"]]) == set() == real.alerts.in_open_cases([])
+    body = {"title": "checked", "alerts": [found["identifier"]], "origin": "alert", "stations": []}
+    assert client.post("/api/v1/cases", json=body, headers=bearer("supervisor")).status_code == 201
+    assert real.alerts.in_open_cases([found["id"], found["id"] + 99]) == {found["id"]}

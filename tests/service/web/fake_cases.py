@@ -36,6 +36,14 @@ class FakeHandling:
         self.files: dict[str, bytes] = {}
         self.verdicts: dict[int, list[dict[str, Any]]] = {}
         self.dead = [self._notification(7, "city-hook", "connection refused")]
+        self.held = [
+            {"id": n, "kind": kind, "matchers": matchers, "starts_at": plain(NOW), "ends_at": plain(NOW), "author": who, "reason": why,
+             "ended_by": None, "in_force": True}
+            for n, kind, matchers, who, why in (
+                (1, "silence", {"region": ["330411", "330402"]}, "许工", "演练"),
+                (2, "out_of_service", {"datastream": "JX-W01:depth_to_water"}, "陈工", "检修"),
+            )
+        ]  # fmt: skip
         self.tests: list[str] = []
         self._seed()
 
@@ -150,6 +158,8 @@ class FakeHandling:
                 return {"items": self.receivers(), "next": None}
             case ["notifications"]:
                 return {"items": self.dead, "next": None}
+            case ["silences"]:
+                return {"items": self.held, "next": None}
         return None
 
     def _verdicts(self, number: int) -> dict[str, Any]:
@@ -187,6 +197,9 @@ class FakeHandling:
             case ["receivers", code, "test"]:
                 self.tests.append(code)
                 return self._notification(99, code, "")
+            case ["silences", number]:
+                self.held = [one for one in self.held if one["id"] != int(number)]
+                return {"id": int(number), "ended_by": who}
             case ["notifications", number, "replay"]:
                 self.dead = [one for one in self.dead if one["id"] != int(number)]
                 return {"id": int(number), "state": "waiting"}

@@ -147,6 +147,11 @@ def test_alarm_quality_stands_beside_its_targets_and_dead_letters_go_again(page:
     page.click('[data-dead="7"] .act-again')
     page.until(lambda: page.all("[data-dead]") == [], "the letter is no longer dead")
     assert api.posted[-1][0] == "/api/v1/notifications/7/replay"
+    assert [one.get_attribute("data-kind") for one in page.all("[data-held]")] == ["silence", "out_of_service"]
+    row = page.text("[data-kind=out_of_service]")
+    assert "停用" in row and "datastream=JX-W01:depth_to_water" in row and "陈工" in row and "检修" in row
+    page.click("[data-kind=out_of_service] .act-end-held")
+    page.until(lambda: len(page.all("[data-held]")) == 1, "it is in service again")
     page.driver.execute_script(
         "const s = document.getElementById('period-length'); s.value = '7'; s.dispatchEvent(new Event('change'))"
     )
