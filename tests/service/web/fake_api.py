@@ -47,7 +47,7 @@ PERMISSIONS = {
 }
 
 
-INSIDE = {"cases", "receivers", "notifications", "devices"}
+INSIDE = {"cases", "receivers", "notifications", "silences", "devices"}
 WHOLE = {"regions", "properties", "rules"}
 # what the real service takes: it refuses any other parameter
 KNOWN = {
@@ -68,6 +68,8 @@ KNOWN = {
     "alarm-quality": {"from", "to"},
     "cannot-tell": {"limit", "rule", "reason", "station"},
     "blind-hours": {"only", "station", "from", "to"},
+    "silences": {"in_force", "kind"},
+    "partner-answers": {"overdue", "partner"},
 }
 
 
