@@ -208,7 +208,8 @@ class AlertEngine(Decisions):
     def _run_group(self, tasks: Sequence[_Task], audience: Audience, now: datetime, report: Report) -> None:
         keys = [task.key for task in tasks]
         with self._store.transaction(keys) as tx:
-            found = [self._find(task, now) for task in tasks]
+            seq = self._store.current_seq()  # the same for all of them, and before anything is read
+            found = [self._find(task, now, seq) for task in tasks]
             for task, item in zip(tasks, found, strict=True):  # writes come last: they hold the ledger until the end
                 if item.trace is None:
                     self._record_judged(tx, self._about(task), item, audience, report)
@@ -218,9 +219,9 @@ class AlertEngine(Decisions):
                 report.cannot_tell += item.evaluation.verdict is Verdict.CANNOT_TELL
             tx.put_states([item.state(task.datastream.code) for task, item in zip(tasks, found, strict=True)])
 
-    def _find(self, task: _Task, now: datetime) -> Found:
+    def _find(self, task: _Task, now: datetime, seq: int) -> Found:
         replayed = self._replay.whole if is_traced(task.rule) else self._replay.newest_run
-        return replayed(task.rule, task.datastream, task.station, now, self._store.current_seq())
+        return replayed(task.rule, task.datastream, task.station, now, seq)
 
     def _about(self, task: _Task) -> About:
         status = MessageStatus(definition_of(task.rule).status)

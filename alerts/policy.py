@@ -6,6 +6,7 @@ Evaluation is never held: an alert that is hidden is recorded like any other. Th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -159,14 +160,14 @@ def _grouping(reader: Reader) -> Grouping:
 
 
 @cache
-def _shipped() -> str:
-    return files("alerts").joinpath("default_policy.yaml").read_text(encoding="utf-8")
+def _shipped() -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load(files("alerts").joinpath("default_policy.yaml").read_text(encoding="utf-8"))
+    return content
 
 
 def shipped_content() -> dict[str, Any]:
-    """Return the shipped policy as data."""
-    content: dict[str, Any] = yaml.safe_load(_shipped())
-    return content
+    """Return the shipped policy as data, which the caller may change."""
+    return deepcopy(_shipped())
 
 
 @cache

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import paho.mqtt.client as mqtt
@@ -136,21 +138,40 @@ def settle(url: str) -> None:
     time.sleep(SETTLE_S)
 
 
-def stages(url: str, sent: dict[str, float]) -> str:
-    """Say how long the median breach spent on its way to the commit, to its alert and to its delivery."""
+STAGES = (
+    "broker and link: published to received by ingest",
+    "batch, parsing, commit: received to committed",
+    "waiting for a round: committed to begun",
+    "quality: begun to judged",
+    "rules, episode, outbox: judged to fetched for sending",
+    "sending: fetched to received by the webhook",
+)
+_ROUND = re.compile(rb"round begun (\S+), quality of \d+ judged (\S+), rules of")
+
+
+def stages(url: str, sent: dict[str, float], got: dict[str, float], log: Path) -> Iterator[str]:
+    """Say how long the breaches spent on each part of their way, from the first publishing to the receipt."""
+    begun = {judged: begin for begin, judged in _ROUND.findall(log.read_bytes())}
     with psycopg.connect(url) as connection:
         rows = connection.execute(
-            "SELECT station.code, extract(epoch FROM min(batch.committed_at)), extract(epoch FROM alert.opened_at),"
-            " extract(epoch FROM notification.sent_at) FROM alert JOIN station ON station.id = alert.station_id"
-            " JOIN notification ON notification.alert_id = alert.id"
+            "SELECT DISTINCT ON (station.code) station.code, extract(epoch FROM observation.received_at),"
+            " extract(epoch FROM batch.committed_at), alert.opened_at, extract(epoch FROM notification.sent_at)"
+            " FROM alert JOIN station ON station.id = alert.station_id JOIN notification ON notification.alert_id = alert.id"
             " JOIN observation ON observation.datastream_id = alert.datastream_id AND observation.phenomenon_time = alert.onset"
-            " JOIN ingest_batch AS batch ON batch.id = observation.batch_id GROUP BY station.code, alert.opened_at, notification.sent_at"
+            " JOIN ingest_batch AS batch ON batch.id = observation.batch_id ORDER BY station.code, notification.id"
         ).fetchall()
-    known = [(sent[code], *map(float, times)) for code, *times in rows if code in sent and None not in times]
-    if not known:
-        return "no breach has come through"
-    steps = np.median(np.diff(np.array(known), axis=1), axis=0)
-    return f"median: published to committed {steps[0]:.3f} s, to its alert {steps[1]:.3f} s, to its delivery {steps[2]:.3f} s"
+    known = []
+    for code, received, committed, judged, fetched in rows:
+        begin = begun.get(judged.astimezone(UTC).isoformat().encode())
+        if code in sent and code in got and begin is not None and fetched is not None:
+            round_begun = datetime.fromisoformat(begin.decode()).timestamp()
+            at = (received, committed, round_begun, judged.timestamp(), fetched)
+            known.append([sent[code], *map(float, at), got[code]])
+    if known:
+        parts = np.quantile(np.diff(np.array(known), axis=1), [0.5, 0.99], axis=0)
+        for name, p50, p99 in zip(STAGES, *parts.tolist(), strict=True):
+            yield f"  {name}: p50 {p50:.3f} s, p99 {p99:.3f} s"
+    yield f"  {len(known)} of {len(sent)} breaches followed; the quantiles of parts do not add up to those of the whole"
 
 
 def latency(stack: BenchStack) -> None:
@@ -163,6 +184,7 @@ def latency(stack: BenchStack) -> None:
             "GROUNDWATCH_DATABASE_URL": url,
             "GROUNDWATCH_MQTT_URL": stack.stack.addresses.mqtt_url_with_login,
             "GROUNDWATCH_HOME": str(stack.home),
+            "GROUNDWATCH_LOG_LEVEL": "DEBUG",  # the worker tells of each round
         }
         log = stack.home / "bench.log"
         with running(["ingest"], environment, log), running(["worker"], environment, log):
@@ -172,13 +194,15 @@ def latency(stack: BenchStack) -> None:
             got: dict[str, float] = server.got  # type: ignore[attr-defined]
             while len(got) < len(sent) and time.time() < deadline:
                 time.sleep(0.05)
-            tell(stages(url, sent))
+            budget = list(stages(url, sent, got, log))
     delays = np.array([got[station] - at for station, at in sent.items() if station in got])
     p50, p95, p99 = np.quantile(delays, [0.5, 0.95, 0.99])
     tell(
         f"publish to notification, {RULES} rules on {STATIONS} datastreams at {RATE:.0f}/s: p50 {p50:.3f} s, p95 {p95:.3f} s, "
         f"p99 {p99:.3f} s, most {delays.max():.3f} s; {len(delays)} of {len(sent)} received"
     )
+    for line in budget:
+        tell(line)
 
 
 def evaluation(container: Container, engine: AlertEngine, count: int) -> float:

@@ -234,7 +234,7 @@ class AlertRepository:
 
     def current_seq(self) -> int:
         """Return the greatest committed ledger sequence (0 on an empty ledger)."""
-        with self._database.transaction() as connection:
+        with self._database.single() as connection:
             row = connection.execute(SQL.current_seq).fetchone()
         return int(row[0]) if row else 0
 
@@ -246,7 +246,7 @@ class AlertRepository:
 
     def rules_mark(self) -> int:
         """Return a number that changes whenever a rule is added, at the cost of one look at an index."""
-        with self._database.transaction() as connection:
+        with self._database.single() as connection:
             row = connection.execute(SQL.rules_mark).fetchone()
         return int(row[0]) if row else 0
 
@@ -413,11 +413,11 @@ class AlertRepository:
     # -- plumbing -------------------------------------------------------------------------------------------------------
 
     def _read(self, statement: bytes, parameters: Any, read: Callable[[Mapping[str, Any]], T]) -> list[T]:
-        with self._database.transaction() as connection:
+        with self._database.single() as connection:
             return _all(connection, statement, parameters, read)
 
     def _write_one(self, statement: bytes, parameters: Mapping[str, Any], what: str) -> None:
-        with self._database.transaction() as connection:
+        with self._database.single() as connection:
             if connection.execute(statement, parameters).rowcount != 1:
                 raise NotFoundError(f"there is no {what}.")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -47,17 +48,26 @@ def commit_batch(connection: Connection, batch: Batch) -> CommitCounts:
     _lock(connection, prepared.rows)
     with refusals_are_conflicts("the batch"):
         stamp = _open_batch(connection, batch)
-        _keep_raws(connection, batch, stamp)
         if _is_stored(connection, batch, prepared):
             outcome = np.full(len(prepared.rows), DUPLICATE, dtype=np.int8)
         else:
             outcome = _classify(connection, prepared.rows)
         corrected_lines = _merge(connection, prepared, outcome, stamp)
-        if len(outcome):
-            _note_changes(connection, prepared.rows, outcome, stamp, batch.source_kind)
-        _note_part(connection, batch, prepared, outcome, stamp)
-        _keep_rejects(connection, batch, stamp)
+        with _kept_plans(connection):
+            _keep_raws(connection, batch, stamp)
+            if len(outcome):
+                _note_changes(connection, prepared.rows, outcome, stamp, batch.source_kind)
+            _note_part(connection, batch, prepared, outcome, stamp)
+            _keep_rejects(connection, batch, stamp)
         return _close_batch(connection, batch, outcome, corrected_lines, stamp)
+
+
+@contextmanager
+def _kept_plans(connection: Connection) -> Iterator[None]:
+    """Let the server keep plans meanwhile (see `SESSION` for why it must not elsewhere): no observation is read or written inside."""
+    connection.execute(SQL.keep_plans)
+    yield
+    connection.execute(SQL.make_plans)
 
 
 def _is_stored(connection: Connection, batch: Batch, prepared: Prepared) -> bool:

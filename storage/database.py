@@ -6,6 +6,7 @@ refuses keeps its psycopg class inside this package and becomes a `ConflictError
 
 from __future__ import annotations
 
+import select
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -69,7 +70,7 @@ class Database:
             timeout=wait_s,
             open=False,
             kwargs={"options": SESSION, "connect_timeout": CONNECT_TIMEOUT_S, "application_name": "groundwatch"},
-            check=ConnectionPool.check_connection,
+            check=_check,
             name="groundwatch",
         )
 
@@ -89,8 +90,13 @@ class Database:
         self.close()
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self, *, awaits_disk: bool = True) -> Iterator[Connection]:
         """Lend a connection in a transaction: committed when the block ends, rolled back when it raises.
+
+        Parameters
+        ----------
+        awaits_disk
+            False where a crash of the server may undo what is committed here, because all of it would be done again then.
 
         Raises
         ------
@@ -101,6 +107,22 @@ class Database:
             The server has room for too few locks.
         """
         with _told_in_our_words(self._why_none), self._pool.connection() as connection:
+            _set_autocommit(connection, False)
+            if not awaits_disk:
+                connection.execute("SET LOCAL synchronous_commit = off")
+            yield connection
+
+    @contextmanager
+    def single(self) -> Iterator[Connection]:
+        """Lend a connection for single statements: each is a transaction of its own, and costs one exchange with the server instead of three.
+
+        Raises
+        ------
+        UnavailableError, ConfigurationError
+            As `transaction`; what an earlier statement stored stays.
+        """
+        with _told_in_our_words(self._why_none), self._pool.connection() as connection:
+            _set_autocommit(connection, True)
             yield connection
 
     def _why_none(self) -> str:
@@ -119,6 +141,23 @@ class Database:
     def listen(self, channel: str) -> Listener:
         """Return a listener on a notification channel, with a connection of its own."""
         return Listener(self.url, channel)
+
+
+def _set_autocommit(connection: Connection, wanted: bool) -> None:
+    if connection.autocommit != wanted:
+        connection.autocommit = wanted
+
+
+def _check(connection: Connection) -> None:
+    """Raise where a connection of the pool is of no use any more.
+
+    The server is asked only where it said something unasked: a server that ends, or ends a connection, leaves a farewell or the end of the
+    stream. Asking each time would cost an exchange for each statement, and finds no more where the way to the server is cut.
+    """
+    heard = select.poll()
+    heard.register(connection.fileno(), select.POLLIN)
+    if heard.poll(0):
+        ConnectionPool.check_connection(connection)
 
 
 @contextmanager

@@ -170,7 +170,7 @@ class ObservationRepository:
 
     def register_mark(self) -> int:
         """Return the newest change of a station, sensor, datastream, event or setting, as a ledger sequence."""
-        with self._database.transaction() as connection:
+        with self._database.single() as connection:
             row = connection.execute(REGISTERS.register_mark).fetchone()
         assert row is not None
         return int(row[0])
@@ -201,6 +201,9 @@ class ObservationRepository:
     ) -> SeriesData:
         """Return observations with start <= phenomenon_time < end, as known at ledger sequence `as_of` (None = now)."""
         parameters = {"datastream_id": datastream_id, **_span(start, end)}
+        if as_of is None:
+            with self._database.single() as connection:
+                return SeriesData(**decode_rows(fetch_packed(connection, SQL.pack_series, parameters), _SERIES_LAYOUT))
         with self._database.transaction() as connection:
             later = _later_batches(connection, datastream_id, as_of)
             if later:
@@ -214,7 +217,7 @@ class ObservationRepository:
         if not starts:
             return {}
         parameters = {"ids": list(starts), "starts": list(starts.values()), "least": min(starts.values())}
-        with self._database.transaction() as connection:
+        with self._database.single() as connection:
             rows = connection.execute(SQL.pack_series_since, parameters).fetchall()
         packed = {datastream_id: bytes(stream) for datastream_id, stream in rows}
         return {identity: SeriesData(**decode_rows(packed.get(identity, b""), _SERIES_LAYOUT)) for identity in starts}
@@ -230,7 +233,7 @@ class ObservationRepository:
             "starts": times_parameter(list(starts.values())),
             "least": min(starts.values()),
         }
-        with self._database.transaction() as connection:
+        with self._database.single() as connection:
             rows = decode_rows(fetch_packed(connection, SQL.pack_extents_since, parameters), _EXTENTS_LAYOUT)
         at = rows["place"] - 1
         found.low[at], found.high[at], found.last[at] = rows["low"], rows["high"], rows["last"]
@@ -243,12 +246,12 @@ class ObservationRepository:
         if not seqs:
             return {}
         parameters = {"ids": list(seqs), "seqs": list(seqs.values()), "least": min(seqs.values())}
-        with self._database.transaction() as connection:
+        with self._database.single() as connection:
             return dict(connection.execute(SQL.changed_after, parameters).fetchall())
 
     def last_time(self, datastream_id: int) -> datetime | None:
         """Return the phenomenon time of the newest observation, or None."""
-        with self._database.transaction() as connection:
+        with self._database.single() as connection:
             row = connection.execute(SQL.last_time, [datastream_id]).fetchone()
         return row[0] if row else None
 
@@ -342,13 +345,13 @@ class ObservationRepository:
 
     def current_seq(self) -> int:
         """Return the newest ledger sequence: what is read after this call knows at least all up to it."""
-        with self._database.transaction() as connection:
+        with self._database.single() as connection:
             row = connection.execute(SQL.current_seq).fetchone()
         return int(row[0]) if row else 0
 
     def seq_at(self, moment: datetime) -> int:
         """Return the ledger sequence that "as of `moment`" means: the greatest one recorded by then (0 = none)."""
-        with self._database.transaction() as connection:
+        with self._database.single() as connection:
             row = connection.execute(SQL.seq_at, [moment]).fetchone()
         return int(row[0]) if row else 0
 

@@ -66,7 +66,7 @@ class QualityLooks:
     def newest(self, changes: Sequence[From], before: int, most: int) -> Newest:
         """Return the rows of each change from its time on (at most `most`) with up to `before` rows before it."""
         ids, starts = ids_parameter([identity for identity, _ in changes]), times_parameter([start for _, start in changes])
-        with self._database.transaction() as connection:
+        with self._database.single() as connection:
             packed = fetch_packed(connection, SQL.pack_newest, {"ids": ids, "starts": starts, "before": before, "most": most})
             said = {identity for (identity,) in connection.execute(SQL.overridden, {"ids": ids, "starts": starts})}
         columns = decode_rows(packed, _LAYOUT)

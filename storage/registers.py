@@ -136,7 +136,7 @@ class RegisterRepository:
         if now < self._look_at:
             return
         self._look_at = now + LOOK_EVERY_S
-        with self._database.transaction() as connection:
+        with self._database.single() as connection:
             row = connection.execute(SQL.register_mark).fetchone()
         mark = _id(row)
         if mark == self._mark:
@@ -147,6 +147,7 @@ class RegisterRepository:
 
     def prepare_stations(self, codes: Sequence[str]) -> None:
         """Read many stations with all that was observed there in two statements, for messages that name them within seconds."""
+        self._renew()
         generation = self._cache.generation
         missing = set(self._cache.missing([("station", code) for code in codes], AHEAD_S))
         if len(missing) < LEAST_TOGETHER:
@@ -205,7 +206,7 @@ class RegisterRepository:
 
     def datastream_statuses(self, datastream_ids: Sequence[int]) -> dict[int, DatastreamStatus]:
         """Return newest observation and count by datastream id; a datastream that never had an observation is not there."""
-        with self._database.transaction() as connection, connection.cursor(row_factory=class_row(DatastreamStatus)) as cursor:
+        with self._database.single() as connection, connection.cursor(row_factory=class_row(DatastreamStatus)) as cursor:
             return {row.datastream_id: row for row in cursor.execute(SQL.statuses, [list(datastream_ids)])}
 
     def regions(self) -> list[Region]:
@@ -461,12 +462,12 @@ class RegisterRepository:
     # -- plumbing -------------------------------------------------------------------------------------------------------------
 
     def _one(self, statement: bytes, parameters: Any, read: Callable[[Mapping[str, Any]], T]) -> T | None:
-        with self._database.transaction() as connection, connection.cursor(row_factory=dict_row) as cursor:
+        with self._database.single() as connection, connection.cursor(row_factory=dict_row) as cursor:
             row = cursor.execute(statement, parameters).fetchone()
         return None if row is None else read(row)
 
     def _all(self, statement: bytes, parameters: Any, read: Callable[[Mapping[str, Any]], T]) -> list[T]:
-        with self._database.transaction() as connection, connection.cursor(row_factory=dict_row) as cursor:
+        with self._database.single() as connection, connection.cursor(row_factory=dict_row) as cursor:
             return [read(row) for row in cursor.execute(statement, parameters)]
 
     @contextmanager

@@ -40,7 +40,8 @@ class WorkQueue:
     ) -> Iterator[list[WorkItem]]:
         """Lend up to `limit` items, merged to one span a datastream; they are deleted when the block ends without an error.
 
-        Several workers never get the same item. An item that arrives meanwhile for the same datastream is another item.
+        What a crash of the server brings back is done again. Several workers never get the same item. An item that arrives meanwhile for the
+        same datastream is another item.
 
         Parameters
         ----------
@@ -50,7 +51,7 @@ class WorkQueue:
             An item older than this waits only for what was left before it.
         """
         parameters = {"kind": kind, "limit": limit, "first": after, "patience_s": patience_s}
-        with self._database.transaction() as connection:
+        with self._database.transaction(awaits_disk=False) as connection:
             yield merge_items(connection.execute(SQL.claim if after is None else SQL.claim_after, parameters).fetchall())
 
     @contextmanager
@@ -61,7 +62,7 @@ class WorkQueue:
 
     def oldest_age_s(self, *kinds: str) -> float | None:
         """Return how long the oldest item of these kinds has waited, in seconds; None where nothing waits."""
-        with self._database.transaction() as connection:
+        with self._database.single() as connection:
             row = connection.execute(SQL.oldest_age, [list(kinds)]).fetchone()
         return None if row is None else row[0]
 

@@ -152,6 +152,14 @@ COPY observation_revision (datastream_id, phenomenon_time, phenomenon_end, resul
                            batch_id, superseded_by)
 FROM STDIN (FORMAT binary);
 
+-- name: keep_plans
+-- For what reads no compressed chunk plans may be kept: the check of a foreign key is a statement of its own for each row, and planning
+-- each anew costs several times as much as the rest of the insertion.
+SET LOCAL plan_cache_mode = auto;
+
+-- name: make_plans
+SET LOCAL plan_cache_mode = force_custom_plan;
+
 -- name: update_statuses
 INSERT INTO datastream_status AS status
     (datastream_id, first_time, last_time, last_received_at, last_result, last_quality, observations)

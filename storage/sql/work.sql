@@ -7,12 +7,15 @@ RETURNING datastream_id, time_from, time_to;
 -- name: claim_after
 -- As claim, but for datastreams of which work of another kind still waits: what is undone there, or being done by another worker, comes first.
 -- An item that has waited too long is held up only by what was left before it, or a datastream that is never at rest would wait for ever.
+-- What comes first is gathered once: looked for anew for each item, it is read among all that was done since the last vacuum.
+WITH first AS MATERIALIZED (
+    SELECT datastream_id, min(id) AS oldest FROM work_item WHERE kind = %(first)s GROUP BY datastream_id)
 DELETE FROM work_item WHERE id IN (
-    SELECT id FROM work_item AS item WHERE kind = %(kind)s
-      AND NOT EXISTS (SELECT FROM work_item AS first
-                      WHERE first.kind = %(first)s AND first.datastream_id = item.datastream_id
-                        AND (first.id < item.id OR item.created_at > clock_timestamp() - make_interval(secs => %(patience_s)s)))
-    ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+    SELECT item.id FROM work_item AS item LEFT JOIN first ON first.datastream_id = item.datastream_id
+    WHERE item.kind = %(kind)s
+      AND (first.oldest IS NULL
+           OR first.oldest > item.id AND item.created_at <= clock_timestamp() - make_interval(secs => %(patience_s)s))
+    ORDER BY item.id LIMIT %(limit)s FOR UPDATE OF item SKIP LOCKED)
 RETURNING datastream_id, time_from, time_to;
 
 -- name: claim_datastream

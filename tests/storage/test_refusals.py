@@ -148,13 +148,9 @@ def test_the_hot_path_asks_once(database: Database, datastream: Datastream, monk
     now = [0.0]
     registers = RegisterRepository(database, clock=lambda: now[0])
     asked: list[str] = []
-    transaction = database.transaction
-
-    def counted() -> object:
-        asked.append("")
-        return transaction()
-
-    monkeypatch.setattr(database, "transaction", counted)
+    for name in ("transaction", "single"):
+        lend = getattr(database, name)
+        monkeypatch.setattr(database, name, lambda lend=lend: asked.append("") or lend())
     for _ in range(100):
         assert registers.datastream(datastream.code) == datastream
         assert registers.datastream("nobody:displacement_up") is None
