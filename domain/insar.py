@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from domain.observation import Rejected, TimeArray
+from domain.observation import KeptFile, Rejected, TimeArray
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
@@ -89,7 +89,7 @@ class DeliveryHeader:
 
 @dataclass(frozen=True, slots=True)
 class NewDelivery:
-    """A delivery on its way into the store."""
+    """A delivery on its way into the store, before its bytes are all read."""
 
     code: str
     datastream_id: int
@@ -97,9 +97,6 @@ class NewDelivery:
     header: DeliveryHeader
     source: str
     source_positive: str
-    sha256: str
-    size: int
-    location: str
     profile: str
     parameters: Mapping[str, Any]
     actor: str
@@ -127,18 +124,21 @@ class DeliveryStore(Protocol):
     def find_same(self, datastream_id: int, sha256: str, parameters: Mapping[str, Any]) -> DeliveryReceipt | None:
         """Return the delivery that the same bytes read in the same way made before, or None."""
 
+    def may_be_known(self, datastream_id: int, size: int, parameters: Mapping[str, Any]) -> bool:
+        """Did a file of as many bytes, read in the same way, make a delivery before? Only then is it worth a digest beforehand."""
+
     def code_is_taken(self, code: str) -> bool:
         """Is there a delivery of this name, whatever its case?"""
 
-    def load(self, delivery: NewDelivery, blocks: Iterator[PointBlock]) -> DeliveryReceipt:
-        """Store a delivery in one transaction."""
+    def load(self, delivery: NewDelivery, blocks: Iterator[PointBlock], kept: Callable[[], KeptFile]) -> DeliveryReceipt:
+        """Store a delivery in one transaction; `kept` waits until its file is kept, and is called after the last block."""
 
 
 class LargeFiles(Protocol):
     """Keeps files that are too large for memory."""
 
-    def keep_file(self, path: Path, sha256: str) -> str:
-        """Store the file if it is new and return its location."""
+    def keep_new(self, path: Path) -> KeptFile:
+        """Store the file if it is new, in one reading that also finds its digest."""
 
 
 Progress = Callable[[int, int], None]

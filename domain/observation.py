@@ -220,6 +220,15 @@ class RawPayload(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class KeptFile:
+    """A file as it was put into the store of raw files."""
+
+    sha256: str
+    size: int
+    location: str
+
+
+@dataclass(frozen=True, slots=True)
 class QuarantineEntry:
     """A reject on its way to quarantine: which raw payload (index into the batch's raws), and why.
 

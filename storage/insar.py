@@ -17,6 +17,7 @@ from psycopg.rows import class_row, dict_row
 
 from domain.errors import NotFoundError, RequestError
 from domain.insar import TILE_POINTS, DeliveryReceipt, Float32Array, Float64Array, NewDelivery, PointBlock
+from domain.observation import KeptFile
 from storage.database import Connection, Database, refusals_are_conflicts
 from storage.insar_loading import POSITION_SCALE, load_delivery
 from storage.json_values import jsonb
@@ -147,13 +148,24 @@ class InsarRepository:
             row = connection.execute(SQL.same_delivery, wanted).fetchone()
         return None if row is None else DeliveryReceipt(row[0], row[1], row[2], True, batch_id=row[3], ledger_seq=row[4])
 
+    def may_be_known(self, datastream_id: int, size: int, parameters: Mapping[str, Any]) -> bool:
+        """Did a file of as many bytes, read in the same way, make a delivery before? Only then is it worth a digest beforehand."""
+        wanted = {"datastream_id": datastream_id, "size": size, "parameters": jsonb(dict(parameters))}
+        with self._database.transaction() as connection:
+            return connection.execute(SQL.known_size, wanted).fetchone() is not None
+
     def code_is_taken(self, code: str) -> bool:
         """Is there a delivery of this name, whatever its case?"""
         with self._database.transaction() as connection:
             return connection.execute(SQL.taken_code, [code]).fetchone() is not None
 
-    def load(self, delivery: NewDelivery, blocks: Iterator[PointBlock]) -> DeliveryReceipt:
+    def load(self, delivery: NewDelivery, blocks: Iterator[PointBlock], kept: Callable[[], KeptFile]) -> DeliveryReceipt:
         """Store a delivery in one transaction: it becomes visible whole, with its ledger sequence, or nothing of it stays.
+
+        Parameters
+        ----------
+        kept
+            Waits until the file is kept. Called after the last block and before anything says where the file is.
 
         Raises
         ------
@@ -163,7 +175,7 @@ class InsarRepository:
             The server is out of reach or went away: nothing was stored, run it again.
         """
         with self._database.transaction() as connection:
-            return load_delivery(connection, delivery, blocks)
+            return load_delivery(connection, delivery, blocks, kept)
 
     def deliveries(self, after: int = 0, limit: int = 100) -> list[DeliveryRow]:
         """Return deliveries in the order in which they came, from the one after the id `after`."""

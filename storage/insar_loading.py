@@ -8,7 +8,7 @@ delivery; a file in the order of its raster lines, as processors write them, giv
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from domain.errors import ConflictError
 from domain.insar import POINT_ATTRIBUTES, TILE_POINTS, DeliveryReceipt, NewDelivery, PointBlock
-from domain.observation import Batch, QuarantineEntry, RawPayload, Rejected, columns
+from domain.observation import Batch, KeptFile, QuarantineEntry, RawPayload, Rejected, columns
 from storage.commit import commit_batch, moments
 from storage.copy_format import HEADER, TRAILER
 from storage.database import Connection, refusals_are_conflicts
@@ -59,7 +59,9 @@ class _Loaded:
         return None if not self.points else f"({self.west!r},{self.south!r}),({self.east!r},{self.north!r})"
 
 
-def load_delivery(connection: Connection, delivery: NewDelivery, blocks: Iterator[PointBlock]) -> DeliveryReceipt:
+def load_delivery(
+    connection: Connection, delivery: NewDelivery, blocks: Iterator[PointBlock], kept: Callable[[], KeptFile]
+) -> DeliveryReceipt:
     """Store a delivery inside the caller's transaction; see `InsarRepository.load`."""
     with refusals_are_conflicts(f"the delivery {delivery.code}"):
         connection.execute(SQL.begin_loading)
@@ -76,7 +78,7 @@ def load_delivery(connection: Connection, delivery: NewDelivery, blocks: Iterato
                 remedy=loaded.rejected[0].reason if loaded.rejected else "the file has no rows",
             )
         connection.execute(SQL.finish_loading, [delivery_id])
-        return _register(connection, delivery, delivery_id, loaded)
+        return _register(connection, delivery, delivery_id, loaded, kept())
 
 
 def _one(connection: Connection, statement: bytes, parameters: Any = None) -> Any:
@@ -200,8 +202,10 @@ def _encode_alike(
     return rows.tobytes()
 
 
-def _register(connection: Connection, delivery: NewDelivery, delivery_id: int, loaded: _Loaded) -> DeliveryReceipt:
-    raw = RawPayload(delivery.source, delivery.sha256, delivery.size, delivery.received_at, location=delivery.location)
+def _register(
+    connection: Connection, delivery: NewDelivery, delivery_id: int, loaded: _Loaded, kept: KeptFile
+) -> DeliveryReceipt:
+    raw = RawPayload(delivery.source, kept.sha256, kept.size, delivery.received_at, location=kept.location)
     counts = commit_batch(
         connection,
         Batch(
@@ -213,7 +217,7 @@ def _register(connection: Connection, delivery: NewDelivery, delivery_id: int, l
             actor=delivery.actor,
             format="insar",
             profile=delivery.profile,
-            sha256=delivery.sha256,
+            sha256=kept.sha256,
             received_at=delivery.received_at,
             parameters={"delivery": delivery.code},
         ),
@@ -237,7 +241,7 @@ def _register(connection: Connection, delivery: NewDelivery, delivery_id: int, l
         "tiles": loaded.tiles,
         "bounds": loaded.bounds,
         "source": delivery.source,
-        "sha256": delivery.sha256,
+        "sha256": kept.sha256,
         "profile": delivery.profile,
         "parameters": jsonb(dict(delivery.parameters)),
         "actor": delivery.actor,

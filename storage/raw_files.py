@@ -5,20 +5,31 @@ This file finishes with `FileStore`.
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import hashlib
 import os
 import re
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from domain.errors import ConflictError, NotFoundError
+from domain.observation import KeptFile
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SCHEME = "sha256:"
+_GROWING = ".growing-"
 _PART_BYTES = 4 * 1024 * 1024
+_ZSTD = {"compression_level": 1, "window_log": 17, "hash_log": 10, "min_match": 7, "target_length": 0}
+"""Few and long matches only, the rest by the frequency of its bytes: columns of numbers hardly repeat anything.
+
+Beside zstd's own level 1 on InSAR deliveries: 1.2 to 2.4 times as fast, 4 to 11 % larger.
+"""
 
 
 class FileStore:
@@ -56,6 +67,34 @@ class FileStore:
             packed.parent.mkdir(parents=True, exist_ok=True)
             _write_packed(packed, path, sha256)
         return f"{_SCHEME}{sha256}"
+
+    def keep_new(self, path: Path) -> KeptFile:
+        """Store a file whose digest is not known yet, in one reading; it is on the disk when this returns.
+
+        Returns
+        -------
+        KeptFile
+            Digest and size of the bytes that were read and are now kept.
+        """
+        self._home.mkdir(parents=True, exist_ok=True)
+        self._sweep()
+        with _growing(self._home) as grown, path.open("rb") as reader:
+            sha256, size = _pack(reader, grown.file)
+            target = self._path(sha256).with_suffix(".zst")
+            if not target.exists() and not self._path(sha256).exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                grown.becomes(target)
+        return KeptFile(sha256, size, f"{_SCHEME}{sha256}")
+
+    def _sweep(self) -> None:
+        """Remove what packers that were killed left behind: nobody holds its lock any more."""
+        for left in self._home.glob(f"{_GROWING}*"):
+            try:
+                with left.open("rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    left.unlink()
+            except OSError:
+                continue  # another process packs, or has just finished or swept
 
     def read(self, location: str) -> bytes:
         """Return the bytes stored at a location.
@@ -104,42 +143,81 @@ def _unpacked_zstd(packed: bytes) -> bytes:
 
 def _write_packed(path: Path, source: Path, sha256: str) -> None:
     """Compress a file part by part; what was read must have the digest that it was announced with."""
-    import pyarrow as pa
-
-    def write(file: IO[bytes]) -> None:
-        digest = hashlib.sha256()
-        twin = os.fdopen(os.dup(file.fileno()), "wb")  # the stream closes what it is given, and we have to flush it to the disk
-        with source.open("rb") as reader, pa.CompressedOutputStream(pa.PythonFile(twin, "w"), "zstd") as writer:
-            while part := reader.read(_PART_BYTES):
-                digest.update(part)
-                writer.write(part)
-        if digest.hexdigest() != sha256:
+    with _growing(path.parent) as grown, source.open("rb") as reader:
+        if _pack(reader, grown.file)[0] != sha256:
             raise ConflictError(
                 f"the file does not have the digest {sha256}.", where=str(source), remedy="import it again once it rests"
             )
+        grown.becomes(path)
 
-    _write_beside(path, write)
+
+def _pack(reader: IO[bytes], target: IO[bytes]) -> tuple[str, int]:
+    """Compress all that is read, one frame a part; return its digest and its size."""
+    compress, digest, size = _compressor(), hashlib.sha256(), 0
+    while part := reader.read(_PART_BYTES):
+        digest.update(part)
+        size += len(part)
+        target.write(compress(part))
+    return digest.hexdigest(), size
+
+
+def _compressor() -> Callable[[bytes], bytes]:
+    """Return what makes a frame of a part. pyarrow, which offers no choice but the level, does it where Python has no zstd."""
+    try:
+        zstd: Any = import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
+    except ImportError:
+        import pyarrow as pa
+
+        codec = pa.Codec("zstd")
+        return lambda part: bytes(codec.compress(part, asbytes=True))
+    options = {getattr(zstd.CompressionParameter, name): value for name, value in _ZSTD.items()}
+    options[zstd.CompressionParameter.strategy] = zstd.Strategy.fast
+    packer = zstd.ZstdCompressor(options=options)
+    return lambda part: bytes(packer.compress(part, packer.FLUSH_FRAME))
 
 
 def _write_whole(path: Path, content: bytes) -> None:
     """Write all of a file."""
-    _write_beside(path, lambda file: file.write(content))
+    with _growing(path.parent) as grown:
+        grown.file.write(content)
+        grown.becomes(path)
 
 
-def _write_beside(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write beside and rename, so that a file is there whole or not at all, also after a power cut."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".growing-")
+class _Grown:
+    """A file that has no name of its own yet."""
+
+    def __init__(self, file: IO[bytes], path: Path) -> None:
+        self.file, self._path = file, path
+
+    def becomes(self, target: Path) -> None:
+        """Give the file its name once it is on the disk, so that it is there whole or not at all, also after a power cut."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self._path.replace(target)
+        directory = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+@contextmanager
+def _growing(folder: Path) -> Iterator[_Grown]:
+    """Lend a file to write; it is locked as long as it grows, and gone afterwards unless it became something."""
+    file, path = _locked(folder)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
+        with file:
+            yield _Grown(file, path)
     finally:
-        os.close(directory)
+        path.unlink(missing_ok=True)
+
+
+def _locked(folder: Path) -> tuple[IO[bytes], Path]:
+    """Make a file and lock it; anew where another process swept it away before it was locked."""
+    while True:
+        descriptor, name = tempfile.mkstemp(dir=folder, prefix=_GROWING)
+        file = os.fdopen(descriptor, "wb")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return file, Path(name)
+        file.close()

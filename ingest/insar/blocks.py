@@ -222,6 +222,26 @@ class BlockReader:
         scaled["cumulative"] = scaled.get("cumulative", _cumulative(displacement))
         return PointBlock(pid, np.ascontiguousarray(places[0]), np.ascontiguousarray(places[1]), scaled, displacement, lines)
 
+    def _repeated(self, keys: npt.NDArray[np.uint64], good: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Say which of the good points came before, in this block or in another, and note the others as seen.
+
+        Sorted keys look near one another and are merged, so that this stays cheap however many blocks there are; which of two points
+        came first is asked only where two have the same key.
+        """
+        repeated = np.zeros(len(keys), dtype=bool)
+        added = np.sort(keys[good])
+        place = np.searchsorted(self.seen, added)
+        known = self.seen[np.minimum(place, len(self.seen) - 1)] == added if len(self.seen) else np.zeros(len(added), dtype=bool)
+        if known.any() or (added[1:] == added[:-1]).any():
+            chosen = np.flatnonzero(good)
+            _, firsts = np.unique(keys[chosen], return_index=True)
+            repeated[np.setdiff1d(chosen, chosen[firsts])] = True
+            repeated |= good & np.isin(keys, added[known])
+            added = np.sort(keys[good & ~repeated])
+            place = np.searchsorted(self.seen, added)
+        self.seen = np.insert(self.seen, place, added)
+        return repeated
+
     def _sound(self, block: PointBlock, body: bytes, first_line: int) -> PointBlock:
         """Leave out points without a place, with infinite values, without identifier or with one that came before."""
         inside = (np.abs(block.longitude_deg) <= _EVERYWHERE[0]) & (np.abs(block.latitude_deg) <= _EVERYWHERE[1])
@@ -230,17 +250,8 @@ class BlockReader:
             infinite |= np.isinf(values)
         named = np.char.str_len(block.pid) > 0
         good = inside & ~infinite & named
-        keys = _keys(block.pid)
-        repeated = np.zeros(len(block), dtype=bool)
-        chosen = np.flatnonzero(good)
-        _, firsts = np.unique(keys[chosen], return_index=True)
-        repeated[np.setdiff1d(chosen, chosen[firsts])] = True
-        place = np.minimum(np.searchsorted(self.seen, keys), max(len(self.seen) - 1, 0))
-        if len(self.seen):
-            repeated |= good & (self.seen[place] == keys)
+        repeated = self._repeated(_keys(block.pid), good)
         good &= ~repeated
-        # Sorted runs are merged, so that this stays cheap however many blocks there are.
-        self.seen = np.sort(np.concatenate([self.seen, np.sort(keys[good])]), kind="stable")
         if good.all():
             return block
         rows = body.split(b"\n")

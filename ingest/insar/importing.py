@@ -1,4 +1,4 @@
-"""The import of an InSAR delivery: hashed, read by blocks in a thread of its own while the store writes, kept raw, committed whole.
+"""The import of an InSAR delivery: read by blocks in one thread, kept raw in another, while the store writes; committed whole.
 
 The same bytes read in the same way change nothing; an import that is killed leaves nothing. This file finishes with `InsarImporter`.
 """
@@ -8,18 +8,18 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from domain.errors import ConfigurationError, ConflictError, FormatError, InputError
 from domain.insar import DeliveryReceipt, DeliveryStore, LargeFiles, NewDelivery, PointBlock, Progress
 from domain.model import CHANNEL_CODE, Datastream, Disclosure, Station, StationKind, datastream_code, station_code
-from domain.observation import Rejected
+from domain.observation import KeptFile, Rejected
 from domain.ports import Registry
 from ingest.ahead import read_ahead
 from ingest.insar.blocks import Layout
@@ -29,7 +29,6 @@ from ingest.report import ImportReport
 
 PROPERTY = "los_displacement"
 _DELIVERY_CODE = re.compile(r"^[^\W_][\w.\-]{0,63}$")
-_HASH_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,58 +81,80 @@ class InsarImporter:
         started = time.perf_counter()
         chosen = _with_flags(profile if isinstance(profile, InsarProfile) else load_insar_profile(profile), flags)
         code = _delivery_code(flags.delivery or path.name.split(".")[0])
-        with open_delivery(path) as file, ThreadPoolExecutor(1, thread_name_prefix="digest") as pool:
-            digesting = pool.submit(_digest, path)
+        with open_delivery(path) as file:
+            state = _state(path)
             layout = read_layout(file, chosen, path.name)
             place = _Place(self.registry, chosen, path.name, actor)
             datastream_id, created = place.rehearse() if dry_run else place.find_or_create(create=create)
             blocks = read_blocks(file, layout, chosen, block_bytes=block_bytes)
-            digest, size = digesting.result()
             if dry_run:
-                receipt = _rehearsed(code, blocks)
+                digest, receipt = _digest(path), _rehearsed(code, blocks)
             else:
-                same = self.store.find_same(datastream_id, digest, chosen.to_json())
-                receipt = same or self._load(
-                    path, code, datastream_id, chosen, layout, digest, size, _told(blocks, file, size, progress), actor, now
-                )
+                blocks = _told(blocks, file, state.size, progress)
+                delivery = _delivery(code, datastream_id, chosen, layout, path.name, actor, now)
+                digest, receipt = self._store(path, state, delivery, blocks)
         return _report(path, chosen, place, layout, digest, receipt, created, dry_run, time.perf_counter() - started)
 
-    def _load(
-        self,
-        path: Path,
-        code: str,
-        datastream_id: int,
-        profile: InsarProfile,
-        layout: Layout,
-        digest: str,
-        size: int,
-        blocks: Iterator[PointBlock],
-        actor: str,
-        now: datetime,
-    ) -> DeliveryReceipt:
-        if self.store.code_is_taken(code):
+    def _store(
+        self, path: Path, state: _State, delivery: NewDelivery, blocks: Iterator[PointBlock]
+    ) -> tuple[str, DeliveryReceipt]:
+        """Return the digest of the file and what became of it."""
+        if self.store.may_be_known(delivery.datastream_id, state.size, delivery.parameters):
+            digest = _digest(path)
+            if same := self.store.find_same(delivery.datastream_id, digest, delivery.parameters):
+                return digest, same
+        if self.store.code_is_taken(delivery.code):
             raise ConflictError(
-                f"there is a delivery {code} with other content.", where=path.name, remedy="name this one with --delivery NAME"
+                f"there is a delivery {delivery.code} with other content.",
+                where=path.name,
+                remedy="name this one with --delivery NAME",
             )
         with ThreadPoolExecutor(1, thread_name_prefix="keep-raw") as pool:
-            kept = pool.submit(self.files.keep_file, path, digest)
-            delivery = NewDelivery(
-                code=code,
-                datastream_id=datastream_id,
-                track=profile.track or "",
-                header=sorted_header(layout),
-                source=path.name,
-                source_positive=profile.positive,
-                sha256=digest,
-                size=size,
-                location=f"sha256:{digest}",
-                profile=profile.name,
-                parameters=profile.to_json(),
-                actor=actor,
-                received_at=now,
-            )
+            keeping = pool.submit(self.files.keep_new, path)
+
+            def kept() -> KeptFile:
+                file = keeping.result()
+                if _state(path) != state or file.size != state.size:
+                    raise ConflictError(
+                        "the file changed while it was read; nothing of it is stored.",
+                        where=str(path),
+                        remedy="import it again once it rests",
+                    )
+                return file
+
             with closing(read_ahead(blocks, waiting=1)) as ahead:
-                return self.store.load(delivery, _then(ahead, kept.result))
+                receipt = self.store.load(delivery, ahead, kept)
+        return keeping.result().sha256, receipt
+
+
+class _State(NamedTuple):
+    """What changes when somebody writes to a file or puts another in its place."""
+
+    size: int
+    modified_ns: int
+    inode: int
+
+
+def _state(path: Path) -> _State:
+    found = path.stat()
+    return _State(found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+def _delivery(
+    code: str, datastream_id: int, profile: InsarProfile, layout: Layout, source: str, actor: str, now: datetime
+) -> NewDelivery:
+    return NewDelivery(
+        code=code,
+        datastream_id=datastream_id,
+        track=profile.track or "",
+        header=sorted_header(layout),
+        source=source,
+        source_positive=profile.positive,
+        profile=profile.name,
+        parameters=profile.to_json(),
+        actor=actor,
+        received_at=now,
+    )
 
 
 def _with_flags(profile: InsarProfile, flags: InsarFlags) -> InsarProfile:
@@ -152,18 +173,14 @@ def _delivery_code(text: str) -> str:
     return text
 
 
-def _digest(path: Path) -> tuple[str, int]:
-    digest, size = hashlib.sha256(), 0
+def _digest(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            while part := file.read(_HASH_BYTES):
-                digest.update(part)
-                size += len(part)
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InputError(
             f"cannot be read: {error.strerror}.", where=str(path), remedy="check the path and its permissions"
         ) from error
-    return digest.hexdigest(), size
 
 
 class _Place:
@@ -251,12 +268,6 @@ def _told(blocks: Iterator[PointBlock], file: Any, size: int, progress: Progress
             raw = getattr(getattr(file, "fileobj", None), "tell", None)
             progress(min(raw() if raw is not None else file.tell(), size), size)
         yield block
-
-
-def _then(blocks: Iterator[PointBlock], finish: Callable[[], Any]) -> Iterator[PointBlock]:
-    """Pass blocks on; `finish` is waited for before the last word."""
-    yield from blocks
-    finish()
 
 
 def _report(

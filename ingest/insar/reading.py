@@ -147,10 +147,7 @@ def read_blocks(
     Identifiers that occurred before in the file are rejects. Epochs out of order are sorted. Nothing is read before the first block is
     asked for.
     """
-    return _blocks(file, BlockReader(layout, profile), layout.lines + 1, block_bytes)
-
-
-def _blocks(file: IO[bytes], reader: BlockReader, line: int, block_bytes: int) -> Iterator[PointBlock]:
+    reader, line = BlockReader(layout, profile), layout.lines + 1
     while body := file.read(block_bytes):
         if not body.endswith(b"\n"):
             rest = file.readline(_LONGEST_LINE)

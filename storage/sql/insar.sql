@@ -5,6 +5,11 @@
 SELECT code, version, points, batch_id, ledger_seq FROM insar_delivery
 WHERE datastream_id = %(datastream_id)s AND sha256 = %(sha256)s AND parameters = %(parameters)s::jsonb;
 
+-- name: known_size
+-- A file of as many bytes, read in the same way, for the same datastream.
+SELECT 1 FROM insar_delivery AS delivery JOIN raw_payload AS raw ON raw.batch_id = delivery.batch_id
+WHERE delivery.datastream_id = %(datastream_id)s AND raw.size = %(size)s AND delivery.parameters = %(parameters)s::jsonb LIMIT 1;
+
 -- name: taken_code
 SELECT 1 FROM insar_delivery WHERE lower(code) = lower(%s);
 

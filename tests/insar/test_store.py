@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pytest
 
 from domain.errors import ConflictError, RequestError
 from domain.insar import TILE_POINTS, NewDelivery, PointBlock
+from domain.observation import KeptFile
 from ingest.insar.importing import InsarImporter
 from service.bootstrap import Container
 from service.replaying import replay_since
@@ -156,12 +157,12 @@ def test_a_delivery_that_breaks_off_leaves_nothing_and_the_next_run_does_it(
     path = write_egms(tmp_path / "killed.csv", make(9000, 4, seed=5))
     load = container.insar.load
 
-    def broken(delivery: NewDelivery, blocks: Iterator[PointBlock]) -> object:
+    def broken(delivery: NewDelivery, blocks: Iterator[PointBlock], kept: Callable[[], KeptFile]) -> object:
         def some() -> Iterator[PointBlock]:
             yield next(blocks)
             raise KeyboardInterrupt
 
-        return load(delivery, some())
+        return load(delivery, some(), kept)
 
     monkeypatch.setattr(container.insar, "load", broken)
     tables = "SELECT count(*) FROM pg_class WHERE relname LIKE 'insar%'"
