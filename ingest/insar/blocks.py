@@ -23,6 +23,7 @@ from domain.insar import DeliveryHeader, Float32Array, PointBlock
 from domain.observation import Rejected
 from ingest.insar.profile import InsarProfile
 
+Body = bytes | memoryview
 _EVERYWHERE = (180.0, 90.0)
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|nan|inf(inity)?)\s*", re.ASCII | re.IGNORECASE)
 _NOT_IN_AN_IDENTIFIER = {'"', ",", ";", "\t", "|", *map(chr, range(32))}
@@ -73,8 +74,11 @@ class BlockReader:
             check_utf8=True,
         )
 
-    def read(self, body: bytes, line: int, lines: int) -> PointBlock:
-        """Return the points of some whole lines, each ended by a line feed; `line` is the number of the first of them."""
+    def read(self, body: Body, line: int, lines: int) -> PointBlock:
+        """Return the points of some whole lines, each ended by a line feed; `line` is the number of the first of them.
+
+        Nothing of the body is held afterwards.
+        """
         block = (
             self._by_scan(self.cells, body, line, lines) if self.cells else self._by_table(body, np.arange(line, line + lines))
         )
@@ -102,8 +106,9 @@ class BlockReader:
                 slot.append(0)
         return cells.Columns(np.array(purpose, np.int8), np.array(slot, np.int32), 2, len(attributes), len(place))
 
-    def _by_scan(self, cells: ModuleType, body: bytes, line: int, lines: int) -> PointBlock:
+    def _by_scan(self, cells: ModuleType, body: Body, line: int, lines: int) -> PointBlock:
         text = np.frombuffer(body, dtype=np.uint8)
+        text.flags.writeable = False  # as of bytes, so that the pass is compiled for one kind of array
         found = cells.scan(text, lines, self.columns, self.delimiter[0], self.missing)
         numbers = found.line + line
         pid = _slices(text, found.pid_start, found.pid_length) if "pid" in self.read_names else self._numbered(numbers)
@@ -115,7 +120,7 @@ class BlockReader:
         rows = b"\n".join(body[start:end] for start, end in found.odd[:, :2].tolist())
         return _in_order(block, self._by_table(rows + b"\n", found.odd[:, 2] + line))
 
-    def _by_table(self, body: bytes, numbers: npt.NDArray[np.int64]) -> PointBlock:
+    def _by_table(self, body: Body, numbers: npt.NDArray[np.int64]) -> PointBlock:
         """Read rows by pyarrow; `numbers` are those of their lines in the file."""
         try:
             table = self._parse(body)
@@ -125,7 +130,7 @@ class BlockReader:
         except pa.ArrowInvalid:
             return self._by_rows(body, numbers)
 
-    def _parse(self, body: bytes) -> Any:
+    def _parse(self, body: Body) -> Any:
         return pa_csv.read_csv(
             pa.BufferReader(body),
             # One thread parses while others store and keep the file: several would use more of the processors for the same work.
@@ -134,11 +139,11 @@ class BlockReader:
             convert_options=self.options,
         )
 
-    def _by_rows(self, body: bytes, numbers: npt.NDArray[np.int64]) -> PointBlock:
+    def _by_rows(self, body: Body, numbers: npt.NDArray[np.int64]) -> PointBlock:
         kept: list[bytes] = []
         lines: list[int] = []
         rejected: list[Rejected] = []
-        for number, row in zip(numbers.tolist(), body.split(b"\n"), strict=False):
+        for number, row in zip(numbers.tolist(), bytes(body).split(b"\n"), strict=False):
             bare = row.rstrip(b"\r")
             if not bare.strip():
                 continue
@@ -242,7 +247,7 @@ class BlockReader:
         self.seen = np.insert(self.seen, place, added)
         return repeated
 
-    def _sound(self, block: PointBlock, body: bytes, first_line: int) -> PointBlock:
+    def _sound(self, block: PointBlock, body: Body, first_line: int) -> PointBlock:
         """Leave out points without a place, with infinite values, without identifier or with one that came before."""
         inside = (np.abs(block.longitude_deg) <= _EVERYWHERE[0]) & (np.abs(block.latitude_deg) <= _EVERYWHERE[1])
         infinite = _any_infinite(block.displacement_mm)
@@ -254,7 +259,7 @@ class BlockReader:
         good &= ~repeated
         if good.all():
             return block
-        rows = body.split(b"\n")
+        rows = bytes(body).split(b"\n")
         reasons = (
             (~inside, "position", "longitude or latitude is missing or beyond the earth; give degrees"),
             (infinite, "value", "a value is not finite; leave the cell empty where nothing was measured"),

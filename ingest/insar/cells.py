@@ -85,20 +85,23 @@ def scan(text: npt.NDArray[np.uint8], lines: int, columns: Columns, delimiter: i
     """
     words = np.frombuffer(b"".join(missing) or b"\0", dtype=np.uint8)
     ends = np.cumsum([0, *map(len, missing)]).astype(np.int64)
+    firsts = np.zeros(256, dtype=bool)
+    firsts[[word[0] for word in missing]] = True
     places = np.empty((lines, columns.places))
     attributes = np.empty((columns.attributes, lines), dtype=np.float32)
     values = np.empty((lines, columns.epochs), dtype=np.float32)
     start, length, line = (np.zeros(lines, dtype=np.int64) for _ in range(3))
     odd = np.empty((lines, 3), dtype=np.int64)
     rows, left = _scan(
-        text, columns.purpose, columns.slot, delimiter, words, ends, _TENS, places, attributes, values, start, length, line, odd
-    )
+        text, columns.purpose, columns.slot, delimiter, words, ends, firsts, _TENS,
+        places, attributes, values, start, length, line, odd,
+    )  # fmt: skip
     return Scanned(places[:rows], attributes[:, :rows], values[:rows], start[:rows], length[:rows], line[:rows], odd[:left])
 
 
 @compiled
 def _scan(  # noqa: PLR0912, PLR0915 - calls between compiled functions cost as much as the cells themselves
-    text: Any, purpose: Any, slot: Any, delimiter: int, words: Any, ends: Any, tens: Any, places: Any, attributes: Any,
+    text: Any, purpose: Any, slot: Any, delimiter: int, words: Any, ends: Any, firsts: Any, tens: Any, places: Any, attributes: Any,
     values: Any, starts: Any, lengths: Any, lines: Any, odd: Any,
 ) -> tuple[int, int]:  # fmt: skip
     # Places are unsigned, because a signed one would be checked for counting from the end.
@@ -122,8 +125,8 @@ def _scan(  # noqa: PLR0912, PLR0915 - calls between compiled functions cost as 
             else:
                 value = np.nan
                 found = at
-                for word in range(len(ends) - 1):
-                    if text[at] == words[ends[word]]:
+                if firsts[text[at]]:
+                    for word in range(len(ends) - 1):
                         found = max(found, _after_word(text, at, words[ends[word] : ends[word + 1]], delimiter))
                 start = at = found
                 if text[at] == _MINUS:

@@ -148,15 +148,21 @@ def read_blocks(
     asked for.
     """
     reader, line = BlockReader(layout, profile), layout.lines + 1
-    while body := file.read(block_bytes):
-        if not body.endswith(b"\n"):
-            rest = file.readline(_LONGEST_LINE)
-            if len(rest) == _LONGEST_LINE and not rest.endswith(b"\n"):
+    text, rest = bytearray(block_bytes), 0  # one buffer for all blocks: fresh memory costs as much as reading into it
+    while (end := rest + file.readinto(memoryview(text)[rest:])) > rest:  # type: ignore[attr-defined]
+        whole = text.rfind(b"\n", 0, end) + 1
+        if whole:
+            lines = text.count(b"\n", 0, whole)
+            yield reader.read(memoryview(text)[:whole], line, lines)
+            line += lines
+        elif end == len(text):
+            if end >= _LONGEST_LINE:
                 raise FormatError("a line has more than 64 MiB.", remedy="this is no delimited table")
-            body = b"".join((body, rest, b"" if rest.endswith(b"\n") else b"\n"))
-        lines = body.count(b"\n")
-        yield reader.read(body, line, lines)
-        line += lines
+            text += bytes(end)
+        rest = end - whole
+        text[:rest] = text[whole:end]
+    if rest:
+        yield reader.read(bytes(text[:rest]) + b"\n", line, 1)
 
 
 def sorted_header(layout: Layout) -> DeliveryHeader:
