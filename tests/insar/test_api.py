@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -109,6 +111,17 @@ def test_a_map_is_the_same_as_json_and_as_arrow(client: TestClient, params: dict
         assert table[name].to_pylist() == body["columns"][name]
     values = np.array([np.nan if value is None else value for value in body["columns"]["value"]], dtype=np.float32)
     np.testing.assert_array_equal(table["value"].to_numpy(), values)
+
+
+def test_the_first_map_does_not_wait_for_a_library_to_be_loaded() -> None:
+    program = (
+        "import sys; import numpy as np; from service.api.routers import insar; from storage.insar import PointMap\n"
+        "before = set(sys.modules)\n"
+        "insar._arrow(PointMap(np.arange(2, dtype=np.int32), np.ones(2), np.ones(2), np.ones(2, dtype=np.float32)), {'value': 'rate'})\n"
+        "print(sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 @pytest.mark.parametrize(

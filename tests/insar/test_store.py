@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from domain.errors import ConflictError, RequestError
 from domain.insar import TILE_POINTS, NewDelivery, PointBlock
 from domain.observation import KeptFile
+from ingest.insar import importing
 from ingest.insar.importing import InsarImporter
 from service.bootstrap import Container
 from service.replaying import replay_since
@@ -174,6 +176,47 @@ def test_a_delivery_that_breaks_off_leaves_nothing_and_the_next_run_does_it(
     monkeypatch.undo()
     gc.collect()  # the reader's thread ended with its generator
     assert import_one(path, "killed", track="asc-71").accepted == 9000
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused_whole(
+    container: Container, import_one: ImportOne, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_egms(tmp_path / "changing.csv", make(3000, 4, seed=15))
+    load = container.insar.load
+
+    def beside_a_writer(delivery: NewDelivery, blocks: Iterator[PointBlock], kept: Callable[[], KeptFile]) -> object:
+        kept()
+        with path.open("ab") as file:
+            file.write(b"\n")
+        return load(delivery, blocks, kept)
+
+    monkeypatch.setattr(container.insar, "load", beside_a_writer)
+    before = count(container, "SELECT count(*) FROM ingest_batch")
+    with pytest.raises(ConflictError, match="changed while it was read"):
+        import_one(path, "changing", track="asc-72")
+    assert container.insar.delivery("changing") is None
+    assert count(container, "SELECT count(*) FROM ingest_batch") == before
+
+
+def test_only_a_file_of_a_known_size_is_digested_beforehand(
+    container: Container, import_one: ImportOne, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digested: list[Path] = []
+    digest = importing._digest
+    monkeypatch.setattr(importing, "_digest", lambda path: digested.append(path) or digest(path))
+    path = write_egms(tmp_path / "one.csv", make(60, 4, seed=16))
+    twin = tmp_path / "twin.csv"
+    body = path.read_bytes()
+    twin.write_bytes(body[:-2] + (b"1" if body[-2:-1] != b"1" else b"2") + body[-1:])
+    assert import_one(path, "sized", track="asc-73").notes["version"] == 1
+    assert digested == []
+    assert import_one(path, "sized-again", track="asc-73").notes["delivery"] == "sized"
+    assert import_one(twin, "sized-twin", track="asc-73").notes["version"] == 2
+    assert digested == [path, twin]
+    row = container.insar.delivery("sized-twin")
+    assert row is not None
+    assert row.sha256 == hashlib.sha256(twin.read_bytes()).hexdigest()
+    assert container.raw_files.read(f"sha256:{row.sha256}") == twin.read_bytes()
 
 
 def test_a_rehearsal_stores_nothing(container: Container, import_one: ImportOne, tmp_path: Path) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from domain.errors import ConflictError
 from domain.model import Datastream
-from domain.observation import Batch, StoredFile
+from domain.observation import Batch, KeptFile, StoredFile
 from storage.commit import _classify
 from storage.database import Database
 from storage.observations import ObservationRepository
@@ -79,6 +82,38 @@ def test_a_file_is_archived_without_being_held_and_only_as_it_was_digested(tmp_p
     with pytest.raises(ConflictError):
         store.keep_file(path, hashlib.sha256(b"x").hexdigest())
     assert len([found for found in (tmp_path / "raw").rglob("*") if found.is_file()]) == 1
+
+
+@pytest.mark.parametrize("packer", ["backports.zstd", "pyarrow"])
+def test_a_file_whose_digest_nobody_knows_is_kept_in_one_reading(
+    packer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = np.random.default_rng(3).integers(48, 58, 9_000_000, dtype=np.uint8).tobytes()  # more than two parts
+    path = tmp_path / "large.csv"
+    path.write_bytes(body)
+    if packer == "pyarrow":
+        monkeypatch.setitem(sys.modules, "backports.zstd", None)
+        monkeypatch.setitem(sys.modules, "compression.zstd", None)
+    store, digest = FileStore(tmp_path / "raw"), hashlib.sha256(body).hexdigest()
+    assert store.keep_new(path) == store.keep_new(path) == KeptFile(digest, len(body), f"sha256:{digest}")
+    assert store.read(f"sha256:{digest}") == body
+    (kept,) = (found for found in (tmp_path / "raw").rglob("*") if found.is_file())
+    assert kept.stat().st_size < 0.55 * len(body)
+    path.write_bytes(b"")
+    assert store.keep_new(path).size == 0
+    assert store.read(f"sha256:{hashlib.sha256(b'').hexdigest()}") == b""
+
+
+def test_what_a_killed_packer_left_is_removed_and_what_another_one_holds_is_not(tmp_path: Path) -> None:
+    home = tmp_path / "raw"
+    home.mkdir()
+    (home / ".growing-left").write_bytes(b"half")
+    (home / ".growing-held").write_bytes(b"half")
+    (tmp_path / "a.csv").write_bytes(b"1,2\n")
+    with (home / ".growing-held").open("ab") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        FileStore(home).keep_new(tmp_path / "a.csv")
+    assert [path.name for path in home.glob(".growing-*")] == [".growing-held"]
 
 
 KEY = "e" * 64
