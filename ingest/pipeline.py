@@ -6,6 +6,7 @@ what was committed is recognised as duplicate. This file finishes with `Pipeline
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
@@ -79,6 +80,8 @@ def detect_format(raw: bytes, filename: str) -> tuple[Format, Profile | None]:
     FormatError
         When nothing fits.
     """
+    if not raw.strip(codecs.BOM_UTF8 + b" \t\r\n\0"):
+        raise FormatError("the file is empty.", where=filename, remedy="send it again; nothing was taken from it")
     ranked = sorted(((entry.sniff(raw, filename), name) for name, entry in FORMATS.items()), reverse=True)
     if ranked[0][0] >= _SURE_ENOUGH:
         return FORMATS[ranked[0][1]], None
@@ -86,10 +89,13 @@ def detect_format(raw: bytes, filename: str) -> tuple[Format, Profile | None]:
     for profile in shipped_profiles().values():
         if profile.recognises(beginning, filename):
             return FORMATS[profile.format], profile
+    if is_workbook(raw):
+        read_workbook(raw, where=filename)  # says so, if it is damaged
     raise FormatError(
         "the format is not recognised.",
         where=filename,
-        remedy=f"give --format ({', '.join(FORMATS)}) or --profile ({', '.join(shipped_profiles())}, or a path)",
+        remedy="let one be proposed (groundwatch profile guess FILE), "
+        f"or give --format ({', '.join(FORMATS)}) or --profile ({', '.join(shipped_profiles())}, or a path)",
     )
 
 

@@ -104,6 +104,8 @@ def guess_profile(raw: bytes, filename: str) -> Guess:
     station = _station(sheet, time_columns)
     values, ignored, markers = _values(sheet, {*time_columns, *([station] if station is not None else [])}, blanks)
     if not values:
+        values, ignored = [line for name in ignored for line in _unnamed(name, blanks)], []
+    if not values:
         raise FormatError(
             "no column holds numbers.", where=filename, remedy="describe the file in a profile by hand (docs/formats.md)"
         )
@@ -322,6 +324,21 @@ def _column(name: str, code: str, number: int, blanks: list[str]) -> list[str]:
     if _is_named(name, _names()["down_positive"]):
         lines.append("    scale: -1   # counted down in the file, up here")
     return lines
+
+
+def _unnamed(name: str, blanks: list[str]) -> list[str]:
+    """Return the lines of a column of numbers whose name says nothing, where no other says more."""
+    blanks.append(f"columns: {name}: property")
+    unit = _unit(name)
+    if unit is None:
+        blanks.append(f"columns: {name}: unit")
+    return [
+        f"  - match: {_quoted(name)}",
+        "    property: null   # FILL IN: what it is (depth_to_water, head, water_temperature ...), or take the column away",
+        f"    unit: {_quoted(unit)}"
+        if unit is not None
+        else "    unit: null   # FILL IN: the unit of the values, or give --unit",
+    ]
 
 
 def _unit(name: str) -> str | None:

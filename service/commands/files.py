@@ -160,7 +160,8 @@ def _tell_unusable(path: Path, error: GroundWatchError, *, as_json: bool) -> Non
                 "remedy": error.remedy,
             }
         )
-    complain(f"{path}: {error}")
+    names_it = (error.where or "").startswith((str(path), path.name))
+    complain(str(error) if names_it else f"{path}: {error}")
 
 
 def _tell(path: Path, report: dict[str, Any]) -> None:

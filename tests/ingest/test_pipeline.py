@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from domain.datum import DatumOffset
-from domain.errors import ConflictError, UnavailableError
+from domain.errors import ConflictError, FormatError, UnavailableError
 from domain.model import Datastream, Derivation, Station, StationKind
 from ingest.messages import Message
 from ingest.pipeline import Pipeline
@@ -351,3 +351,22 @@ def test_the_memory_registry_refuses_what_the_schema_refuses(registry: MemoryReg
         registry.add_datastream(Datastream("A", "height", "m"), actor="test")
     with pytest.raises(ConflictError):
         registry.add_station(replace(Station("a", StationKind.OTHER, "a", "a")), actor="test")
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "what", "remedy"),
+    [
+        ("empty.csv", b"", "the file is empty", "send it again"),
+        ("blank.csv", b"\xef\xbb\xbf\r\n \n", "the file is empty", "send it again"),
+        ("room.csv", b"\0" * 4096, "the file is empty", "send it again"),  # a disk gave it room and nothing was written
+        ("cut.xlsx", b"PK\x03\x04 and then the line broke", "the workbook is damaged", "save it again"),
+        ("other.csv", b"a;b\nx;y\n", "the format is not recognised", "groundwatch profile guess FILE"),
+    ],
+)
+def test_a_file_of_no_known_format_is_told_from_an_empty_and_a_damaged_one(
+    name: str, raw: bytes, what: str, remedy: str, pipeline: Pipeline
+) -> None:
+    with pytest.raises(FormatError, match=what) as caught:
+        pipeline.ingest_file(raw, name, actor="test", now=NOW)
+    assert remedy in (caught.value.remedy or "")
+    assert caught.value.where == name

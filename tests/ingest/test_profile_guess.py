@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.errors import InputError
+from domain.errors import ConfigurationError, InputError
 from ingest.formats import FORMATS, ImportContext
 from ingest.pipeline import Pipeline
 from ingest.profile import load_profile, parse_profile
@@ -167,3 +167,16 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert {"usgs_rdb", "usgs_waterml"} <= {row["name"] for row in json.loads(capsys.readouterr().out)["profiles"]}
     assert main(["profile", "show", "levelling"]) == 0
     assert "format: levelling" in capsys.readouterr().out
+
+
+def test_a_column_of_numbers_whose_name_says_nothing_is_proposed_where_no_other_is() -> None:
+    """As a German logger writes it: semicolons, decimal commas, and nothing but the word for a value."""
+    raw = ("Datum;Wert\n" + "".join(f"{day:02d}.01.2026 08:00;3,{day:02d}\n" for day in range(1, 20))).encode()
+    guess = guess_profile(raw, "pegel.csv")
+    assert {"columns: Wert: property", "columns: Wert: unit"} <= set(guess.blanks)
+    with pytest.raises(ConfigurationError, match="needs match: and property:"):
+        imported(raw, "pegel.csv", filled(guess, time__zone="UTC", station__constant="W1"))
+    content = filled(guess, time__zone="UTC", station__constant="W1", columns__0__property="depth_to_water", columns__0__unit="m")
+    registry, store, accepted, rejected = imported(raw, "pegel.csv", content)
+    assert (accepted, rejected) == (19, 0)
+    assert store.values(registry.datastream("W1:depth_to_water"))["2026-01-07T08:00:00"] == 3.07
