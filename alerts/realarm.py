@@ -97,10 +97,10 @@ def is_due(alert: AlertRecord, policy: Policy, now: datetime) -> bool:
 
 
 def last_word(alert: AlertRecord) -> datetime:
-    """Return when an alert was last announced or acknowledged."""
-    said = (alert.memory.get("issued") or {}).get("at")
-    announced = alert.updated_at if said is None else datetime.fromisoformat(said)
-    return announced if alert.acknowledged_at is None else max(announced, alert.acknowledged_at)
+    """Return when an alert was last issued, told after something had held it, or acknowledged."""
+    said = [(alert.memory.get("issued") or {}).get("at"), alert.memory.get("told_at")]
+    times = [datetime.fromisoformat(text) for text in said if text is not None] or [alert.updated_at]
+    return max([*times, *([] if alert.acknowledged_at is None else [alert.acknowledged_at])])
 
 
 def _hours(waited: timedelta) -> str:

@@ -172,7 +172,7 @@ class Recorder:
         if any(receiver.outside for receiver in going):
             memory["outside"] = True
         if hold is None:
-            return sent, {**memory, "told": True}
+            return sent, {**memory, "told": True, "told_at": now.isoformat()}
         return sent + self._hold(tx, about, alert, message, chosen, hold, now), {
             **memory, "suppressed": message.identifier, "held": hold.kind, "held_at": alert.memory.get("held_at", now.isoformat()),
         }  # fmt: skip

@@ -109,7 +109,7 @@ class Releaser:
                 key_stem = f"{leader.identifier}:group:{int(now.timestamp())}"
                 sent = tx.enqueue([_notice(receiver, leader, payload, key_stem, now) for receiver in receivers.values()])
             for alert in pending:
-                memory = {**_freed(alert.memory), "told": True, "group_notice": now.isoformat()}
+                memory = {**_freed(alert.memory), "told": True, "told_at": now.isoformat(), "group_notice": now.isoformat()}
                 stored = tx.update_alert(replace(alert, memory=memory))
                 tx.add_transition(
                     self._recorder.note(stored, Turn(now, now, reason=f"told with its group {key}", kind="grouped"))

@@ -359,7 +359,9 @@ class AlertRepository:
 
     def end_silence(self, silence_id: int, actor: str, now: datetime) -> None:
         """End a silence now; NotFoundError when there is none that has not ended."""
-        self._write_one(SQL.end_silence, {"id": silence_id, "actor": actor, "now": now}, f"silence {silence_id}")
+        self._write_one(
+            SQL.end_silence, {"id": silence_id, "actor": actor, "now": now}, f"silence {silence_id} in force", "list the silences"
+        )
 
     def silences(self, at: datetime | None = None) -> Sequence[Silence]:
         """Return silences, only those in force at `at` when given."""
@@ -408,7 +410,8 @@ class AlertRepository:
 
     def revive(self, notification_id: int, now: datetime) -> None:
         """Put a dead notification back into the outbox under its old key, with `replay: true` in its payload."""
-        self._write_one(SQL.revive, {"id": notification_id, "now": now}, f"dead notification {notification_id}")
+        given_up = "only what was given up goes again; it is listed at /api/v1/notifications?state=dead"
+        self._write_one(SQL.revive, {"id": notification_id, "now": now}, f"dead notification {notification_id}", given_up)
 
     # -- plumbing -------------------------------------------------------------------------------------------------------
 
@@ -416,10 +419,10 @@ class AlertRepository:
         with self._database.single() as connection:
             return _all(connection, statement, parameters, read)
 
-    def _write_one(self, statement: bytes, parameters: Mapping[str, Any], what: str) -> None:
+    def _write_one(self, statement: bytes, parameters: Mapping[str, Any], what: str, remedy: str | None = None) -> None:
         with self._database.single() as connection:
             if connection.execute(statement, parameters).rowcount != 1:
-                raise NotFoundError(f"there is no {what}.")
+                raise NotFoundError(f"there is no {what}.", remedy=remedy)
 
 
 def _all(connection: Connection, statement: bytes, parameters: Any, read: Callable[[Mapping[str, Any]], T]) -> list[T]:

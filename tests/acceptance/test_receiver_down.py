@@ -17,13 +17,14 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from lxml import etree
 from selenium import webdriver
 
 from alerts.dispatch import LONGEST_WAIT_S, Dispatcher
 from alerts.notifiers import NotifierSettings, build
 from alerts.notifiers.webhook import signature
 from alerts.rules import parse_rule
-from domain.alerting import NotificationState, Receiver
+from domain.alerting import OUT_OF_SERVICE, NotificationState, Receiver, Silence
 from domain.model import Datastream, ObservedProperty, Station, StationKind
 from domain.observation import Batch, columns
 from service.settings import Settings
@@ -207,3 +208,37 @@ def _answers(url: str) -> bool:
         return httpx.get(f"{url}/healthz", trust_env=False, timeout=5).status_code == 200
     except httpx.HTTPError:
         return False
+
+
+def test_what_stands_is_announced_again_to_the_receiver_as_an_update_and_out_of_service_says_nothing(
+    house: Clocked, shared_data: Path
+) -> None:
+    port, service = free_port(), ReceiverService()
+    receiver(house, port)
+    content = {"realarm": {"source": "test", "from": "yellow", "after": "P1D"}}
+    house.alerts.save_policy(content, author="t", reason="", now=house.moment)
+    out = Silence({"datastream": "W1:pumped_depth"}, START, START + timedelta(days=2), "wang", "repair", kind=OUT_OF_SERVICE)
+    house.alerts.add_silence(out)
+    with service.listening(port):
+        observe(house, 0, 25.0)
+        observe(house, 1, 25.0)
+        minutes_pass(house, 2)
+        house.moment = START + timedelta(hours=23)
+        house.engine.tick(house.moment)
+        assert minutes_pass(house, 2) == 0
+        house.moment = START + timedelta(hours=25)
+        house.engine.tick(house.moment)
+        house.engine.tick(house.moment + timedelta(minutes=1))
+        minutes_pass(house, 2)
+        told = [(body["alert"]["station"], body["message_type"]) for _, _, body in service.heard]
+        assert told == [("W0", "Alert"), ("W0", "Update")]
+        first, again = (body for _, _, body in service.heard)
+        assert first["alert"]["identifier"] == again["alert"]["identifier"] and "announced again, 1" in again["headline"]["en"]
+        assert first["identifier"] in again["references"][0]
+        schema = etree.XMLSchema(etree.parse(str(shared_data / "cap" / "cap12.xsd")))
+        assert all(schema.validate(etree.fromstring(body["cap"].encode())) for body in (first, again))
+        house.moment = START + timedelta(days=2, minutes=1)
+        house.engine.tick(house.moment)
+        minutes_pass(house, 2)
+    assert [body["alert"]["station"] for _, _, body in service.heard][2:] == ["W1"], "what still stands goes out at its end"
+    assert house.access.verify_audit().ok

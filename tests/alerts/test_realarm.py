@@ -137,7 +137,8 @@ def test_a_sensor_out_of_service_is_judged_and_not_told_and_what_stands_at_its_e
     world.engine.tick(T0 + 2 * DAY)
     assert told(world) == [], "what gets worse is told: it is not shelved, its sensor is worth nothing"
     world.engine.tick(T0 + 5 * DAY)
-    assert len(told(world)) == 1
+    world.engine.tick(T0 + 5 * DAY + timedelta(minutes=1))
+    assert len(told(world)) == 1, "told and announced anew in one breath"
 
 
 def test_a_rule_out_of_service_goes_before_a_silence_and_is_neither_told_on_nor_announced_anew(world: World) -> None:

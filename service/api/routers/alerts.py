@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 from xml.sax.saxutils import escape, quoteattr
@@ -13,9 +14,10 @@ from starlette.responses import JSONResponse, Response
 
 from alerts.explanation import describe
 from alerts.gb35965 import gb_message
+from alerts.matching import labels_of, silence_for
 from alerts.store import AlertFilter
 from domain.alert import AlertState, MessageStatus, level_of
-from domain.alerting import AlertRecord, CapMessage, Rule
+from domain.alerting import OUT_OF_SERVICE, AlertRecord, CapMessage, Rule, Silence
 from domain.errors import NotFoundError, PermissionDeniedError
 from domain.model import Datastream, Station
 from service.api.callers import Caller, MayAcknowledge, MayConfirm, MayRead
@@ -86,7 +88,8 @@ def list_alerts(
             break
     following = next_url(request, after=encode_cursor(place)) if place is not None else None
     rules = _rules_by_version(container, found)
-    items = [_brief(alert_json(container, caller, row, rules.get((row.rule_code, row.rule_version)))) for row in found]
+    out = out_of_service(container)
+    items = [_brief(alert_json(container, caller, row, rules.get((row.rule_code, row.rule_version)), out)) for row in found]
     return JSONResponse(plain(listing(items, following)))
 
 
@@ -108,8 +111,18 @@ def _station_of(container: Any, alert: AlertRecord) -> Station | None:
     return station
 
 
-def alert_json(container: Any, caller: Caller, stored: AlertRecord, rule: Rule | None) -> dict[str, Any]:
-    """Return an alert as it stands in lists; figures of heights that the caller may not see are left out."""
+def out_of_service(container: Any) -> Sequence[Silence]:
+    """Return what is out of service now."""
+    return [item for item in container.alerts.silences(container.clock()) if item.kind == OUT_OF_SERVICE]
+
+
+def alert_json(
+    container: Any, caller: Caller, stored: AlertRecord, rule: Rule | None, out: Sequence[Silence] | None = None
+) -> dict[str, Any]:
+    """Return an alert as it stands in lists; figures of heights that the caller may not see are left out.
+
+    `out` is what is out of service, for whoever has read that already.
+    """
     station, datastream = _station_of(container, stored), _datastream_of(container, stored)
     alert = _as_seen(container, caller, stored, station, datastream)
     words = _words(container, alert, rule, station, datastream)
@@ -143,6 +156,9 @@ def alert_json(container: Any, caller: Caller, stored: AlertRecord, rule: Rule |
         "status": alert.status.value,
         "shelved": alert.memory.get("shelved"),
         "held": alert.memory.get("held"),
+        "out_of_service": _out_json(
+            out_of_service(container) if out is None else out, container, alert, rule, station, datastream
+        ),
         "value": _of_evidence(alert, "value"),
         "sigma": _of_evidence(alert, "sigma"),
         "unit": alert.evidence.get("unit"),
@@ -153,6 +169,21 @@ def alert_json(container: Any, caller: Caller, stored: AlertRecord, rule: Rule |
         "explanation": words["explanation"],
         "evidence": dict(alert.evidence),
     }
+
+
+def _out_json(
+    out: Sequence[Silence],
+    container: Any,
+    alert: AlertRecord,
+    rule: Rule | None,
+    station: Station | None,
+    datastream: Datastream | None,
+) -> dict[str, Any] | None:
+    """Return who took the sensor or the rule of an alert out of service, until when and why; None where nobody did."""
+    if not out or rule is None:
+        return None
+    found = silence_for(out, labels_of(alert, rule, station, datastream), container.clock())
+    return None if found is None else {"by": found.author, "until": stamp(found.ends_at), "reason": found.reason}
 
 
 def _brief(item: dict[str, Any]) -> dict[str, Any]:
@@ -214,7 +245,7 @@ def feed(request: Request, caller: MayRead) -> Response:
         if alert is None or alert.status is not MessageStatus.ACTUAL or not _is_visible(container, caller, alert):
             continue
         rule = container.alerts.rule(alert.rule_code, alert.rule_version)
-        title = alert_json(container, caller, alert, rule)["headline"]["zh"]
+        title = alert_json(container, caller, alert, rule, ())["headline"]["zh"]
         link = f"{origin}/api/v1/alerts/{alert.identifier}.cap?message={message.identifier}"
         entries.append(
             f"<entry><id>urn:groundwatch:cap:{escape(message.identifier)}</id><title>{escape(title)}</title>"

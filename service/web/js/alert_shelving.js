@@ -17,6 +17,8 @@ export function shelvingButton(alert, personal, onChanged) {
 
 /** What holds the alert's messages back, as a row of facts; null where nothing does. */
 export function holdFact(alert) {
+  const out = alert.out_of_service;
+  if (out) return [t("held.out_of_service"), `${out.by} · ${t("until", { time: dateTime(out.until) })} · ${out.reason}`];
   if (alert.shelved) return [t("shelved"), `${alert.shelved.by} · ${t("until", { time: dateTime(alert.shelved.until) })} · ${alert.shelved.reason}`];
   return alert.held ? [t("held"), t(`held.${alert.held}`)] : null;
 }

@@ -91,6 +91,7 @@ function marks(alert) {
   if (alert.state !== "firing") result.push(h("span", { class: "mark" }, word("state", alert.state)));
   if (alert.confirmation === "awaited") result.push(h("span", { class: "mark mark-due" }, t("awaits_confirmation")));
   if (alert.confirmation === "confirmed" || alert.confirmation === "rejected") result.push(h("span", { class: "mark" }, word("confirmation", alert.confirmation)));
+  if (alert.out_of_service) result.push(h("span", { class: "mark" }, t("held.out_of_service")));
   if (alert.shelved) result.push(h("span", { class: "mark" }, t("shelved")));
   result.push(isAnswered(alert)
     ? h("span", { class: "mark mark-done" }, `✓ ${t("acknowledged")}`)

@@ -120,6 +120,9 @@ class FakeRegisters:
     def datastream_statuses(self, ids: Sequence[int]) -> dict[int, Any]:
         return {key: self.statuses[key] for key in ids if key in self.statuses}
 
+    def dated_limits(self, datastream: Datastream, station: Station) -> list[Any]:
+        return self.limits(datastream, station)
+
     def limits(self, datastream: Datastream, station: Station) -> list[Any]:
         return [item for item in self.limit_list if item.property_code == datastream.property_code]
 
@@ -290,6 +293,9 @@ class FakeAlerts:
 
     def cap_messages(self, alert_id: int) -> list[CapMessage]:
         return [message for message in self.caps if message.alert_id == alert_id]
+
+    def silences(self, at: datetime | None = None) -> list[Any]:
+        return []
 
     def recent_cap(self, limit: int = 100) -> list[CapMessage]:
         return self.caps[::-1][:limit]

@@ -233,7 +233,7 @@ def test_a_commit_reaches_the_listener_within_two_seconds(real: Container) -> No
 
 
 def test_a_sensor_or_a_rule_is_out_of_service_with_author_reason_and_end(client: TestClient, real: Container) -> None:
-    station = real.registers.list_stations(limit=1)[0].code
+    station = next(item["station"] for item in get(client, "/api/v1/alerts?state=all&status=all")["items"] if item["station"])
     body = {
         "kind": "out_of_service", "matchers": {"station": station}, "reason": "under repair",
         "starts_at": (datetime.now(UTC) - timedelta(minutes=1)).isoformat(),
@@ -244,6 +244,12 @@ def test_a_sensor_or_a_rule_is_out_of_service_with_author_reason_and_end(client:
     assert (made.json()["kind"], made.json()["reason"], made.json()["in_force"]) == ("out_of_service", "under repair", True)
     listed = get(client, "/api/v1/silences?kind=out_of_service&in_force=true")["items"]
     assert [item["id"] for item in listed] == [made.json()["id"]] and listed[0]["author"]
+    marks = [
+        item["out_of_service"]
+        for item in get(client, "/api/v1/alerts?state=all&status=all")["items"]
+        if item["station"] == station
+    ]
+    assert marks and all(mark["reason"] == "under repair" and mark["by"] for mark in marks)
     assert made.json()["id"] not in [item["id"] for item in get(client, "/api/v1/silences?kind=silence")["items"]]
     for changed, status in (
         ({"matchers": {"region": "3304*"}}, 400), ({"matchers": {"station": "NOWHERE"}}, 404), ({"matchers": {"rule": "no-rule"}}, 404),
