@@ -444,5 +444,8 @@ class FakeContainer:
     database_url = "postgresql://nobody@127.0.0.1:1/none"
     mqtt_url = "mqtt://127.0.0.1:1"
 
+    def reach_broker(self, timeout_s: float) -> str:
+        raise UnavailableError(f"no broker answers within {timeout_s:g} s")
+
     def clock(self) -> datetime:
         return self.now
