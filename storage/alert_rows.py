@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
+import orjson
 from psycopg.types.json import Jsonb
 
 from domain.alert import AlertState, Confirmation, Level, MessageStatus, MessageType, Verdict
@@ -96,11 +97,11 @@ def jsonb_of(records: Sequence[Any]) -> Jsonb:
     return Jsonb([{name: getattr(record, name) for name in names} for record in records], dumps=_in_json)
 
 
-def _in_json(value: Any) -> str:
-    """Write JSON at the speed of the standard library; what holds something that only we can write is put in plain words first."""
+def _in_json(value: Any) -> str | bytes:
+    """Write JSON at once; what holds something that only we can write, a key that is no text for one, is put in plain words first."""
     try:
-        return json.dumps(value, default=plain, allow_nan=False)
-    except (TypeError, ValueError):
+        return orjson.dumps(value, default=plain)
+    except TypeError:
         return json.dumps(plain(value))
 
 

@@ -7,11 +7,29 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Container, Hashable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 MOST_ENTRIES = 200_000
+
+
+Entry = tuple[float, Any, float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """What was found unchanged: values of these kinds, until then, and none that is older than so many seconds."""
+
+    kinds: Container[str]
+    until: float
+    longest_s: float
+
+    def covers(self, key: Hashable, entry: Entry, now: float) -> bool:
+        _, value, read = entry
+        is_fresh = now < self.until and now - read < self.longest_s
+        return is_fresh and value is not None and isinstance(key, tuple) and key[0] in self.kinds
 
 
 class Cache:
@@ -30,8 +48,9 @@ class Cache:
         self._ttl_s = ttl_s
         self._absent_ttl_s = absent_ttl_s
         self._lock = threading.Lock()
-        self._entries: dict[Hashable, tuple[float, Any, float]] = {}
+        self._entries: dict[Hashable, Entry] = {}
         """By key: until when it is kept, the value, and when it was read."""
+        self._standing = _Standing(frozenset(), 0.0, 0.0)
         self._generation = 0
 
     def get(self, key: Hashable, load: Callable[[], T]) -> T:
@@ -39,8 +58,8 @@ class Cache:
         now = self._clock()
         with self._lock:
             entry = self._entries.get(key)
-            generation = self._generation
-        if entry is not None and now < entry[0]:
+            generation, standing = self._generation, self._standing
+        if entry is not None and (now < entry[0] or standing.covers(key, entry, now)):
             value: T = entry[1]
             return value
         value = load()
@@ -56,7 +75,12 @@ class Cache:
         """Return the keys that would have to be loaded `within_s` seconds from now."""
         now = self._clock() + within_s
         with self._lock:
-            return [key for key in keys if (entry := self._entries.get(key)) is None or now >= entry[0]]
+            standing = self._standing
+            return [
+                key
+                for key in keys
+                if (entry := self._entries.get(key)) is None or not (now < entry[0] or standing.covers(key, entry, now))
+            ]
 
     @property
     def generation(self) -> int:
@@ -75,14 +99,10 @@ class Cache:
     def renew(self, kinds: Container[str], longest_s: float) -> None:
         """Keep values whose keys begin with one of `kinds` for a time to live from now on, but none longer than `longest_s` in all.
 
-        For whoever knows that nothing has changed since they were read; absence is not renewed.
+        For whoever knows that nothing has changed since they were read; absence is not renewed. The cost is the same for any number.
         """
-        now = self._clock()
-        until = now + self._ttl_s
         with self._lock:
-            for key, (_, value, read) in self._entries.items():
-                if value is not None and isinstance(key, tuple) and key[0] in kinds and now - read < longest_s:
-                    self._entries[key] = (until, value, read)
+            self._standing = _Standing(kinds, self._clock() + self._ttl_s, longest_s)
 
     def clear(self) -> None:
         """Forget everything."""

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from domain.observation import NO_TIME, Batch, Columns, CommitCounts, QuarantineEntry, TimeArray
+from storage.arrays import Int4Array, TimestampArray
 from storage.copy_format import Column, constant, decode_rows, encode_rows, floats, texts, times
 from storage.database import Connection, refusals_are_conflicts
 from storage.json_values import jsonb
@@ -96,7 +97,7 @@ def _place(rows: Columns) -> dict[str, Any]:
 def _lock(connection: Connection, rows: Columns) -> None:
     keys = np.unique(rows.stream % LOCK_BUCKETS)
     if len(keys):
-        connection.execute(SQL.lock_datastreams, [keys.tolist()])
+        connection.execute(SQL.lock_datastreams, [Int4Array(keys)])
 
 
 def _open_batch(connection: Connection, batch: Batch) -> _Stamp:
@@ -222,9 +223,9 @@ def _occupied(connection: Connection, rows: Columns) -> list[int]:
         return []
     span = spans(rows.stream)
     parameters = {
-        "ids": span.ids.tolist(),
-        "starts": moments(rows.time[span.begin]),
-        "ends": moments(rows.time[span.end - 1]),
+        "ids": Int4Array(span.ids),
+        "starts": TimestampArray(rows.time[span.begin]),
+        "ends": TimestampArray(rows.time[span.end - 1]),
         **_bounds(rows),
     }
     return [datastream_id for (datastream_id,) in connection.execute(SQL.occupied_datastreams, parameters)]
@@ -345,13 +346,13 @@ def _note_changes(connection: Connection, rows: Columns, outcome: npt.NDArray[np
     parameters = {
         "batch_id": stamp.batch_id,
         "received_at": stamp.received_at,
-        "ids": span.ids.tolist(),
-        "first_times": moments(time[span.begin]),
-        "last_times": moments(time[last]),
+        "ids": Int4Array(span.ids),
+        "first_times": TimestampArray(time[span.begin]),
+        "last_times": TimestampArray(time[last]),
         "last_results": [None if np.isnan(value) else value for value in result.tolist()],
         "last_qualities": rows.quality[is_changed][last].tolist(),
-        "added": np.add.reduceat((outcome[is_changed] == NEW).astype(np.int64), span.begin).tolist(),
-        "changed": (span.end - span.begin).tolist(),
+        "added": Int4Array(np.add.reduceat((outcome[is_changed] == NEW).astype(np.int64), span.begin)),
+        "changed": Int4Array(span.end - span.begin),
         # What analytics derived is not analysed again; rules and charts see it like any other datastream.
         "kinds": ["evaluate", "rollup"] if source_kind == "analysis" else ["quality", "evaluate", "rollup", "analyse"],
     }
