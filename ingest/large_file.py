@@ -7,23 +7,20 @@ import, the next one goes on where it stopped, and an identical file changes not
 
 from __future__ import annotations
 
-import codecs
-import gzip
 import hashlib
 import json
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from domain.errors import FormatError, InputError
+from domain.errors import FormatError
 from domain.observation import (
     Batch,
     Columns,
@@ -38,152 +35,16 @@ from domain.observation import (
 from domain.ports import ObservationStore, RawFiles
 from ingest.ahead import read_ahead
 from ingest.checking import storable, without_contradictions
-from ingest.formats.decoding import GZIP_MAGIC, ByteSource, text_blocks
+from ingest.file_on_disk import CHUNK_BYTES, LargeFile, Watch
+from ingest.formats.decoding import ByteSource, text_blocks
 from ingest.formats.format import Format, ImportContext
 from ingest.mapping import StreamResolver
 from ingest.profile import Profile
 from ingest.report import MAX_LISTED_REJECTS
 from ingest.spool import Spool
 
-LARGE_BYTES = 16 * 1024 * 1024
-LARGE_GZIP_BYTES = 2 * 1024 * 1024
-HEAD_BYTES = 1024 * 1024
 WRITERS = 2
 _REJECTS_A_BATCH = 5_000
-_CHUNK = 1 << 20
-
-Watch = Callable[[str, int, int], None]
-"""Told about progress: what is done (`reading`: bytes, `storing`: rows), how much of it, and of how much."""
-
-
-@dataclass(frozen=True, slots=True)
-class LargeFile:
-    """A file on disk and what a first look at all of it told: digest, size, and its beginning, unpacked."""
-
-    path: Path
-    filename: str
-    sha256: str
-    size: int
-    head: bytes
-    encoding: str | None
-
-    @contextmanager
-    def opened(self, watch: Watch | None = None) -> Iterator[ByteSource]:
-        """Lend the unpacked content; at the end of the block it must have been the same file that was looked at.
-
-        Raises
-        ------
-        InputError
-            The file has changed.
-        FormatError
-            The gzip stream is damaged.
-        """
-        with self.path.open("rb") as stream:
-            hashed = _Hashed(stream, lambda done: watch("reading", done, self.size) if watch else None)
-            try:
-                yield gzip.GzipFile(fileobj=hashed, mode="rb") if _is_gzip(self.path) else hashed  # type: ignore[call-overload]
-            except (gzip.BadGzipFile, EOFError, zlib.error) as fault:
-                raise FormatError(
-                    f"the gzip stream is damaged ({fault}).", where=self.filename, remedy="send the file again"
-                ) from fault
-            while hashed.read(_CHUNK):
-                pass
-            if hashed.digest() != self.sha256:
-                raise _changed(self.filename)
-
-
-class _Hashed:
-    """A file that digests what is read of it."""
-
-    def __init__(self, stream: BinaryIO, told: Callable[[int], None]) -> None:
-        self._stream, self._told, self._hash, self._done = stream, told, hashlib.sha256(), 0
-
-    def read(self, size: int = -1, /) -> bytes:
-        part = self._stream.read(size)
-        self._hash.update(part)
-        self._done += len(part)
-        self._told(self._done)
-        return part
-
-    def digest(self) -> str:
-        return self._hash.hexdigest()
-
-
-def is_large(path: Path) -> bool:
-    """Is the file too long to be held in memory?"""
-    return path.stat().st_size > (LARGE_GZIP_BYTES if _is_gzip(path) else LARGE_BYTES)
-
-
-def _is_gzip(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-
-
-def look_at(path: Path, filename: str) -> LargeFile:
-    """Read a file once, for its digest and its encoding.
-
-    Raises
-    ------
-    FormatError
-        The gzip stream is damaged.
-    """
-    digest, size = hashlib.sha256(), 0
-    encodings = _Encodings()
-    unpacking = zlib.decompressobj(wbits=31) if _is_gzip(path) else None
-    head = b""
-    try:
-        with path.open("rb") as stream:
-            while part := stream.read(_CHUNK):
-                digest.update(part)
-                size += len(part)
-                for text in (part,) if unpacking is None else _unpacked(unpacking, part):
-                    head += text[: HEAD_BYTES - len(head)]
-                    encodings.feed(text)
-    except zlib.error as fault:
-        raise FormatError(f"the gzip stream is damaged ({fault}).", where=filename, remedy="send the file again") from fault
-    return LargeFile(path, filename, digest.hexdigest(), size, head, encodings.found())
-
-
-def _unpacked(unpacking: Any, part: bytes) -> Iterator[bytes]:
-    """Yield what a part of the first gzip member unpacks to, a bounded piece at a time."""
-    while part and not unpacking.eof:
-        yield unpacking.decompress(part, 16 * _CHUNK)
-        part = unpacking.unconsumed_tail
-
-
-class _Encodings:
-    """Which of UTF-8 and GB18030 decodes all that was fed."""
-
-    def __init__(self) -> None:
-        self._open = {name: codecs.getincrementaldecoder(name)("strict") for name in ("utf-8", "gb18030")}
-        self._is_utf_16: bool | None = None
-
-    def feed(self, part: bytes) -> None:
-        if self._is_utf_16 is None and part:
-            self._is_utf_16 = part.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        is_plain = part.isascii()
-        for name, decoder in list(self._open.items()):
-            if is_plain and not decoder.getstate()[0]:
-                continue
-            try:
-                decoder.decode(part)
-            except UnicodeDecodeError:
-                del self._open[name]
-
-    def found(self) -> str | None:
-        if self._is_utf_16:
-            return "utf-16"
-        for name, decoder in self._open.items():
-            try:
-                decoder.decode(b"", final=True)
-            except UnicodeDecodeError:
-                continue
-            return "utf-8-sig" if name == "utf-8" else name
-        return None
-
-
-def _changed(filename: str) -> InputError:
-    return InputError("the file changed while it was read.", where=filename, remedy="import it again when nobody writes to it")
 
 
 @dataclass(slots=True)
@@ -343,7 +204,7 @@ class _Importer:
         if not wanted:
             return found
         with self.file.opened() as source:
-            for first, block in text_blocks(source, self.file.encoding or "utf-8", 16 * _CHUNK):
+            for first, block in text_blocks(source, self.file.encoding or "utf-8", 16 * CHUNK_BYTES):
                 last = first + block.count(b"\n")
                 inside = [line for line in wanted if first <= line <= last]
                 if inside:

@@ -6,7 +6,6 @@ what was committed is recognised as duplicate. This file finishes with `Pipeline
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Required, TypedDict, Unpack
 
-from domain.errors import ConfigurationError, FormatError, InputError
+from domain.errors import InputError
 from domain.observation import (
     Batch,
     Columns,
@@ -28,18 +27,19 @@ from domain.observation import (
 )
 from domain.ports import ObservationStore, RawFiles, Registry
 from ingest.checking import in_order, storable, without_contradictions
-from ingest.formats import FORMATS, Format, ImportContext
-from ingest.formats.decoding import head, split_lines, unpack
+from ingest.choosing import choose_format
+from ingest.file_on_disk import Watch, is_large, look_at
+from ingest.formats import Format, ImportContext
+from ingest.formats.decoding import split_lines, unpack
 from ingest.formats.table import is_workbook, read_workbook
 from ingest.formats.timestamps import parse_zone
-from ingest.large_file import Watch, import_large, is_large, look_at
+from ingest.large_file import import_large
 from ingest.mapping import StreamResolver
 from ingest.messages import Message, PreparedMessages, commit_messages, ingest_messages, prepare_messages
-from ingest.profile import Profile, load_profile, shipped_profiles
+from ingest.profile import Profile
 from ingest.report import ImportReport, MessageReceipt
 from ingest.uplinks import UplinkMemory
 
-_SURE_ENOUGH = 0.5
 _NO_COUNTS = CommitCounts(0, 0, 0, 0, None, None)
 
 
@@ -70,60 +70,6 @@ class _Progress:
     stations: dict[str, None] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
     batch_ids: list[int] = field(default_factory=list)
-
-
-def detect_format(raw: bytes, filename: str) -> tuple[Format, Profile | None]:
-    """Return the format that is surest of the bytes, or the shipped profile whose own pattern fits.
-
-    Raises
-    ------
-    FormatError
-        When nothing fits.
-    """
-    if not raw.strip(codecs.BOM_UTF8 + b" \t\r\n\0"):
-        raise FormatError("the file is empty.", where=filename, remedy="send it again; nothing was taken from it")
-    ranked = sorted(((entry.sniff(raw, filename), name) for name, entry in FORMATS.items()), reverse=True)
-    if ranked[0][0] >= _SURE_ENOUGH:
-        return FORMATS[ranked[0][1]], None
-    beginning = head(raw)
-    for profile in shipped_profiles().values():
-        if profile.recognises(beginning, filename):
-            return FORMATS[profile.format], profile
-    if is_workbook(raw):
-        read_workbook(raw, where=filename)  # says so, if it is damaged
-    raise FormatError(
-        "the format is not recognised.",
-        where=filename,
-        remedy="let one be proposed (groundwatch profile guess FILE), "
-        f"or give --format ({', '.join(FORMATS)}) or --profile ({', '.join(shipped_profiles())}, or a path)",
-    )
-
-
-def choose_format(
-    raw: bytes, filename: str, format_name: str | None, profile: Profile | str | Path | None
-) -> tuple[Format, Profile | None]:
-    """Return format and profile as asked for, else as detected.
-
-    Raises
-    ------
-    FormatError
-        When the format is unknown, contradicts the profile, or is not recognised.
-    """
-    chosen = load_profile(profile) if isinstance(profile, str | Path) else profile
-    if format_name is not None and format_name not in FORMATS:
-        raise FormatError(f"there is no format {format_name!r}.", where=filename, remedy=f"known: {', '.join(FORMATS)}")
-    if chosen is not None:
-        if chosen.format not in FORMATS:
-            raise ConfigurationError(f"profile {chosen.name} names no known format.", remedy=f"known: {', '.join(FORMATS)}")
-        if format_name is not None and format_name != chosen.format:
-            raise FormatError(
-                f"profile {chosen.name} is for {chosen.format}, not {format_name}.", where=filename, remedy="leave out --format"
-            )
-        return FORMATS[chosen.format], chosen
-    found = (FORMATS[format_name], None) if format_name is not None else detect_format(raw, filename)
-    if found[1] is None and found[0].default_profile is not None:
-        return found[0], load_profile(found[0].default_profile)
-    return found
 
 
 class Pipeline:

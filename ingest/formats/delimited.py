@@ -5,17 +5,16 @@ This file finishes with `parse`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import tzinfo
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from domain.errors import FormatError, InputError
-from domain.model import ValueKind, station_code
+from domain.errors import FormatError
+from domain.model import ValueKind
 from domain.observation import (
     NO_TIME,
     Columns,
@@ -32,9 +31,10 @@ from domain.quality import Quality
 from domain.units import convert_spread
 from ingest.formats.decoding import ByteSource, number_columns
 from ingest.formats.format import ImportContext
+from ingest.formats.row_stations import RowStations, row_stations
 from ingest.formats.table import Table, read_tables, read_text_tables
 from ingest.formats.timestamps import ISO_FORMATS, elapsed, parse_times, parse_zone
-from ingest.profile import ColumnRule, Profile, StationRule
+from ingest.profile import ColumnRule, Profile
 
 if TYPE_CHECKING:
     from ingest.formats.columnar import ColumnarTable
@@ -107,7 +107,7 @@ def table_payload(table: AnyTable, profile: Profile, context: ImportContext) -> 
     found = [(rule, index) for rule in profile.columns if (index := table.find(rule.match)) is not None]
     _check_columns(table, profile, found, context)
     time, end, time_fault = _times(table, profile, context)
-    places = _stations(table, profile, context)
+    places = row_stations(table, profile, context)
     rejected = _row_rejects(table, time_fault, places, profile.delimiter)
     usable = places.is_known[places.of_row] & ~time_fault
     parts: list[Columns] = []
@@ -221,99 +221,7 @@ def _times_by_zone(
     return time, is_date
 
 
-@dataclass(frozen=True, slots=True)
-class _Places:
-    """The stations of a table: for each row a number into `codes`, sorted, and into `faults` (None = a station)."""
-
-    of_row: IntArray
-    codes: list[str]
-    faults: list[str | None]
-
-    @property
-    def is_known(self) -> BoolArray:
-        return np.array([fault is None for fault in self.faults], dtype=bool)
-
-
-def _stations(table: AnyTable, profile: Profile, context: ImportContext) -> _Places:
-    """Return the station of each row, and why a row has none."""
-    n = len(table)
-    rule = profile.station
-    if context.station or rule.constant or rule.filename or not rule.template:
-        return _Places(np.zeros(n, dtype=np.int32), [one_station(rule, context)], [None])
-    names = re.findall(r"\{([^{}]+)\}", rule.template)
-    indices = {name: table.find([name]) for name in names}
-    absent = [name for name, index in indices.items() if index is None]
-    if absent:
-        raise FormatError(
-            f"no column is named {absent[0]!r}.", where=context.filename, remedy=f"correct station: in the profile {profile.name}"
-        )
-    of_row, texts = _filled(table, rule.template, {name: index for name, index in indices.items() if index is not None})
-    found = [_station_or_fault(rule.codes.get(text, text)) for text in texts]
-    codes = sorted({code for code, _ in found})
-    faults: dict[str, str | None] = {code: fault for code, fault in found if fault is None}
-    # A refused text gets a place of its own, so that each row keeps the reason of its own text.
-    refused = [(text, fault) for text, (_, fault) in zip(texts, found, strict=True) if fault is not None]
-    position = {code: number for number, code in enumerate(code for code in codes if code in faults)}
-    position_of_refused = {text: len(position) + number for number, (text, _) in enumerate(refused)}
-    places = np.array(
-        [
-            position[code] if fault is None else position_of_refused[text]
-            for text, (code, fault) in zip(texts, found, strict=True)
-        ],
-        dtype=np.int32,
-    )
-    return _Places(places[of_row], [*position, *("" for _ in refused)], [*(None for _ in position), *(why for _, why in refused)])
-
-
-def _filled(table: AnyTable, template: str, indices: dict[str, int]) -> tuple[IntArray, list[str]]:
-    """Fill the template for each row: a number for each row, and the text that each number stands for."""
-    of_row, texts = np.zeros(len(table), dtype=np.int32), [template]
-    for name, index in indices.items():
-        numbers, cells = table.categories(index)
-        if len(texts) == 1:
-            of_row, texts = numbers, [texts[0].replace("{" + name + "}", cell) for cell in cells]
-            continue
-        pairs, of_row_wide = np.unique(of_row.astype(np.int64) * max(len(cells), 1) + numbers, return_inverse=True)
-        of_row = of_row_wide.astype(np.int32)
-        texts = [
-            texts[before].replace("{" + name + "}", cells[number])
-            for before, number in (divmod(int(pair), max(len(cells), 1)) for pair in pairs)
-        ]
-    return of_row, texts
-
-
-def _station_or_fault(text: str) -> tuple[str, str | None]:
-    try:
-        return station_code(text), None
-    except InputError as fault:
-        return "", str(fault)
-
-
-def one_station(rule: StationRule, context: ImportContext) -> str:
-    """Return the one station of a file: flag, then the profile's pattern on the file's name, then its constant.
-
-    Raises
-    ------
-    FormatError
-        When neither says which station it is.
-    """
-    if context.station:
-        return station_code(context.station, where="--station")
-    if rule.filename:
-        match = re.search(rule.filename, context.filename.rsplit("/", 1)[-1])
-        if match:
-            text = match.group(1) if match.groups() else match.group(0)
-            return station_code(rule.codes.get(text, text), where=context.filename)
-    if rule.constant:
-        return station_code(rule.constant, where="profile")
-    raise FormatError(
-        "neither the file, its name nor the profile says which station this is.",
-        where=context.filename,
-        remedy="give --station CODE",
-    )
-
-
-def _row_rejects(table: AnyTable, time_fault: BoolArray, places: _Places, delimiter: str) -> list[Rejected]:
+def _row_rejects(table: AnyTable, time_fault: BoolArray, places: RowStations, delimiter: str) -> list[Rejected]:
     rejected: list[Rejected] = []
     for row in np.flatnonzero(time_fault | ~places.is_known[places.of_row]).tolist():
         code, reason = "station", places.faults[places.of_row[row]] or ""

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from domain.errors import FormatError, InputError
+from ingest.choosing import detect_format
 from ingest.formats.decoding import unpack
-from ingest.pipeline import detect_format
 from ingest.profile import PROFILE_FOLDER, load_profile, shipped_profiles
 from ingest.profile_guess import guess_profile
 from service.commands.output import emit, say

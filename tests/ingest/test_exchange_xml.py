@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from domain.errors import FormatError
+from ingest.choosing import detect_format
 from ingest.formats import FORMATS, ImportContext
-from ingest.pipeline import detect_format
 from ingest.profile import load_profile, parse_profile
 
 DATA = Path(__file__).resolve().parents[1] / "data"

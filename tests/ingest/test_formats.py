@@ -12,9 +12,10 @@ import pytest
 
 from domain.errors import ConfigurationError, FormatError
 from domain.observation import ParsedPayload
+from ingest.choosing import choose_format, detect_format
 from ingest.formats import FORMATS, ImportContext, levelling
 from ingest.formats.decoding import detect_encoding
-from ingest.pipeline import Pipeline, choose_format, detect_format
+from ingest.pipeline import Pipeline
 from ingest.profile import load_profile, parse_profile, shipped_profiles
 from tests.ingest.conftest import NOW
 from tests.ingest.memory import MemoryRegistry, MemoryStore

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from domain.errors import FormatError, InputError, UnavailableError
 from domain.observation import Batch, Columns, CommitCounts, columns
-from ingest import large_file, spool
+from ingest import file_on_disk, large_file, spool
 from ingest.formats import table
 from ingest.large_file import content_sha256
 from ingest.pipeline import Pipeline
@@ -37,8 +37,8 @@ HEADER = "time,well,depth,sigma\n"
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make every file a large one, its blocks and parts small."""
-    monkeypatch.setattr(large_file, "LARGE_BYTES", 100)
-    monkeypatch.setattr(large_file, "LARGE_GZIP_BYTES", 50)
+    monkeypatch.setattr(file_on_disk, "LARGE_BYTES", 100)
+    monkeypatch.setattr(file_on_disk, "LARGE_GZIP_BYTES", 50)
     monkeypatch.setattr(table, "BLOCK_BYTES", 2000)
     monkeypatch.setattr(spool, "PART_ROWS", 120)
 
@@ -68,7 +68,7 @@ def in_memory(tmp_path: Path, rows: list[str]) -> tuple[ImportReport, MemoryStor
     store = MemoryStore()
     raw = (HEADER + "\n".join(rows) + "\n").encode()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(table, "BLOCK_BYTES", large_file.LARGE_BYTES * 10_000)
+        patch.setattr(table, "BLOCK_BYTES", file_on_disk.LARGE_BYTES * 10_000)
         report = Pipeline(MemoryRegistry(), store).ingest_file(raw, "x.csv", profile=tmp_path / "p.yaml", actor="test", now=NOW)
     return report, store
 
@@ -144,9 +144,9 @@ def test_nothing_is_stored_of_a_file_that_changes_or_ends_early(
     small: None, pipeline: Pipeline, store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = written(tmp_path, lines(1000))
-    looked = large_file.look_at
+    looked = file_on_disk.look_at
 
-    def look_then_grow(where: Path, filename: str) -> large_file.LargeFile:
+    def look_then_grow(where: Path, filename: str) -> file_on_disk.LargeFile:
         found = looked(where, filename)
         with where.open("a") as stream:
             stream.write("2024-03-01 00:00:00,W1,1,\n")

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ingest.choosing import choose_format
 from ingest.formats import FORMATS, ImportContext
-from ingest.pipeline import Pipeline, choose_format
+from ingest.pipeline import Pipeline
 from ingest.profile import load_profile
 from tests.ingest.conftest import NOW
 from tests.ingest.memory import MemoryRegistry, MemoryStore
