@@ -19,7 +19,7 @@ from alerts.lifecycle import Episode, Trace, episode_to_json
 from alerts.rules import RULES, Ladder
 from alerts.rules.context import Context, DatedFinding, moment_of
 from alerts.rules.finding_trace import members_of, relevant
-from domain.alert import Evaluation
+from domain.alert import Evaluation, Level
 from domain.licence import Licence, Limit
 
 FIRST_VALUES, LAST_VALUES, MOST_MEMBERS = 50, 150, 500
@@ -33,9 +33,10 @@ def traced_evidence(
     shown = rows if len(rows) <= FIRST_VALUES + LAST_VALUES else np.concatenate((rows[:FIRST_VALUES], rows[-LAST_VALUES:]))
     told = rows[~trace.blind[rows]]
     level = episode.level or episode.held or episode.armed
-    newest = int(told[-1]) if len(told) else None
+    newest, passed_at = int(told[-1]) if len(told) else None, None
     if context.limits and newest is not None:
-        ladder = _ladder_passed(context, definition, [moment_of(trace.time[row]) for row in told], episode)
+        passed_at = _passed_at([moment_of(trace.time[row]) for row in told], episode)
+        ladder = RULES[context.rule.kind].ladder(definition, replace(context, limits_at=passed_at))
     evidence = {
         **_heading(context, ladder, definition, read_seq),
         "window": {"from": _iso(trace, rows[0]), "to": _iso(trace, rows[-1])} if len(rows) else None,
@@ -54,14 +55,23 @@ def traced_evidence(
         evidence["unconfirmed"] = True
     if trace.details and newest is not None:
         evidence["details"] = {name: _number(figures[newest]) for name, figures in trace.details.items()}
-    evidence |= _inputs(context, episode, definition)
+    evidence |= _inputs(context, episode, definition) | _stated_by(context, definition, level, passed_at)
     return {**evidence, "digest": digest_of(evidence)}
 
 
-def _ladder_passed(context: Context, definition: Any, times: Sequence[datetime], episode: Episode) -> Ladder:
-    """Return the limits that were passed last: those of the newest observation, of what is over of the one before its end."""
-    at = next((time for time in reversed(times) if episode.ended is None or time < episode.ended), times[-1])
-    return RULES[context.rule.kind].ladder(definition, replace(context, limits_at=at))
+def _passed_at(times: Sequence[datetime], episode: Episode) -> datetime:
+    """Return when a limit was passed last: at the newest observation, of what is over at the one before its end."""
+    return next((time for time in reversed(times) if episode.ended is None or time < episode.ended), times[-1])
+
+
+def _stated_by(context: Context, definition: Any, level: Level, at: datetime | None) -> dict[str, Any]:
+    """Return which limit of the register it is that was passed, and where that comes from."""
+    kinds, day = getattr(definition, "register_limits", ()), (at or context.now).astimezone(context.zone).date()
+    found = [item for item in context.limits if item.kind in kinds and item.level == level.word and item.is_in_force(day)]
+    if not found:
+        return {}
+    since = {} if found[-1].effective_from is None else {"effective_from": found[-1].effective_from.isoformat()}
+    return {"limit_source": {"code": found[-1].code, "source": found[-1].source, **since}}
 
 
 def _inputs(context: Context, episode: Episode, definition: Any) -> dict[str, Any]:

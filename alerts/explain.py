@@ -17,6 +17,9 @@ from domain.alert import MessageStatus
 from domain.alerting import AlertRecord, Rule
 from domain.ports import ObservationReader
 
+LATER = frozenset({"register_limits", "limit_source"})
+"""What older evidence does not hold."""
+
 
 def explain(alert: AlertRecord, about: About, rule: Rule, replay: Replay, observations: ObservationReader) -> dict[str, Any]:
     """Recompute the evidence of an alert as of the ledger sequence that it read, and compare.
@@ -29,6 +32,8 @@ def explain(alert: AlertRecord, about: About, rule: Rule, replay: Replay, observ
     """
     recorded = alert.evidence
     again = _again(alert, about, rule, replay, observations)
+    if again is not None:
+        again = {name: value for name, value in again.items() if name in recorded or name not in LATER}
     differences = sorted(
         name for name in {*recorded, *(again or {})} if name != "digest" and recorded.get(name) != (again or {}).get(name)
     )

@@ -179,7 +179,7 @@ class _Words:
             f"地点：{self.place_zh}（{self.code}）",
             f"数值：{self.amount()}{self._observed()[0]}" + (f"；{reason}" if reason else ""),
             *self._compared()[0],
-            f"限值：{self.limit() or '—'}；依据：{self.rule.source}（规则 {self.rule.code} 第 {self.rule.version} 版）",
+            f"限值：{self.limit() or '—'}；依据：{self._source()[0]}（规则 {self.rule.code} 第 {self.rule.version} 版）",
             f"可靠程度：{self._sure()[0]}",
             f"起始：{self._time(self.alert.onset)}" + (f"；结束：{self._time(self.alert.ended)}" if self.alert.ended else ""),
             f"方法：{self._method()[0]}",
@@ -196,7 +196,7 @@ class _Words:
             f"Where: {self.place_en} ({self.code})",
             f"How much: {self.amount()}{self._observed()[1]}" + (f"; {reason}" if reason else ""),
             *self._compared()[1],
-            f"Limit: {self.limit() or '-'}; source: {self.rule.source} (rule {self.rule.code} version {self.rule.version})",
+            f"Limit: {self.limit() or '-'}; source: {self._source()[1]} (rule {self.rule.code} version {self.rule.version})",
             f"How sure: {self._sure()[1]}",
             f"Since: {self._time(alert.onset)}" + (f"; until {self._time(alert.ended)}" if alert.ended else ""),
             f"Method: {self._method()[1]}",
@@ -204,6 +204,15 @@ class _Words:
             f"Who acts: {self._owner()[1]}",
         ]
         return "\n".join(lines)
+
+    def _source(self) -> tuple[str, str]:
+        """Say where the limit comes from: the register's own source of the version that held then, else the rule's."""
+        stated = self.evidence.get("limit_source")
+        if not stated:
+            return self.rule.source, self.rule.source
+        since = stated.get("effective_from")
+        zh, en = (f"，{since} 起施行", f", in force since {since}") if since else ("", "")
+        return f"{stated['source']}（{stated['code']}{zh}）", f"{stated['source']} ({stated['code']}{en})"
 
     def _owner(self) -> tuple[str, str]:
         """Name who acts: by the cause that analytics found where there is one, else by the rule."""

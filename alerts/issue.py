@@ -185,7 +185,7 @@ def _parameters(alert: AlertRecord) -> tuple[Pair, ...]:
         "sigma": evidence.get("sigma"),
         "unit": evidence.get("unit"),
         "limit": evidence.get("limit"),
-        "limitSource": (evidence.get("rule") or {}).get("source"),
+        "limitSource": (evidence.get("limit_source") or evidence.get("rule") or {}).get("source"),
         "method": method.get("name"),
         "methodVersion": method.get("version"),
         "datum": evidence.get("datum"),

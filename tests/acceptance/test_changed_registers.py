@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import pytest
 
+from alerts.explanation import describe
 from alerts.rules import parse_rule
 from domain.alert import AlertState, Level
 from domain.alerting import AlertRecord
@@ -89,6 +90,13 @@ def test_a_lower_limit_opens_an_alert_on_what_is_stored_and_only_from_its_day_on
     assert (alert.state, alert.level) == (AlertState.FIRING, Level.YELLOW)
     assert alert.onset == TODAY - timedelta(days=10), "what was observed before is judged by the limit of its day"
     assert alert.evidence["limit"] == 45.0 and alert.evidence["limits"] == {"yellow": 45.0}
+    assert alert.evidence["limit_source"] == {"code": "L", "source": "bureau 2026", "effective_from": begins.isoformat()}
+    rule, station = house.alerts.rule(alert.rule_code), house.registers.station("W1")
+    assert rule is not None
+    said = describe(alert, rule, station, house.registers.datastream("W1:depth_to_water"), zone=UTC)
+    assert f"bureau 2026 (L, in force since {begins})" in said.text_en and "bureau 2026（L，" in said.text_zh
+    (message,) = house.alerts.cap_messages(alert.alert_id or 0)
+    assert "<value>bureau 2026</value>" in message.body
     assert house.engine.explain(alert.identifier)["ok"]
 
     house.registers.upsert_limit(replace(limit, value=70.0, effective_from=TODAY.date() - timedelta(days=3)))

@@ -147,7 +147,7 @@ def test_a_process_that_dies_between_sending_and_marking_sends_again_under_the_s
     assert notifier.taken == [keys(world)[0], *keys(world)]
 
 
-def test_the_wait_doubles_to_an_hour_and_no_two_waits_are_alike():
+def test_the_wait_doubles_to_ten_minutes_and_no_two_waits_are_alike():
     rng = np.random.default_rng(3)
     waits = [backoff(attempts, rng) for attempts in range(30)]
     assert 2.5 <= waits[0] <= 5

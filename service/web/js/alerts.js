@@ -194,7 +194,9 @@ function ownFacts(alert) {
     rows.push([t("fact.value"), h("span", { class: "num" }, number(alert.value, alert.unit), known(sigma) ? ` ± ${number(sigma, alert.unit)}` : "", ` ${unitText(alert.unit)}`)]);
   }
   if (known(alert.limit)) rows.push([t("fact.limit"), h("span", { class: "num" }, quantity(alert.limit, alert.unit))]);
-  if (rule?.source) rows.push([t("fact.source"), rule.source]);
+  const stated = alert.evidence?.limit_source;
+  if (stated) rows.push([t("fact.source"), `${stated.source} · ${stated.code}${stated.effective_from ? ` · ${stated.effective_from}` : ""}`]);
+  else if (rule?.source) rows.push([t("fact.source"), rule.source]);
   rows.push([t("fact.sure"), certainty(alert)]);
   rows.push([t("fact.since"), h("span", { class: "num" }, `${dateTime(alert.onset)} ${offsetText(alert.onset)}${bracketed(ago(alert.onset, now()))}`)]);
   if (alert.ended) rows.push([t("fact.ended"), h("span", { class: "num" }, `${dateTime(alert.ended)} ${offsetText(alert.ended)}`)]);
