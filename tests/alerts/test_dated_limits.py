@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerts.replay import Replay
@@ -55,6 +55,7 @@ def expected(limits: list[Limit], at: datetime, value: float) -> Level | None:
     return max((words[word] for word, figure in ladder.items() if value >= figure), default=Level.NONE) if ladder else None
 
 
+@settings(deadline=None)
 @given(ROWS, LIMITS)
 def test_each_observation_is_judged_by_its_own_day(rows: list[tuple[int, float]], limits: list[Limit]) -> None:
     world = World()
