@@ -315,7 +315,8 @@ class Recorder:
         stored = tx.add_alert(after) if before is None else tx.update_alert(after)
         tx.add_transition(_transition(stored, before, turn))
         if due is not None and identifier is not None and stored.alert_id is not None:
-            message = cap_message(self._issuer, about.subject(stored), due, identifier, tx.cap_of(stored.alert_id), turn.now)
+            earlier = () if before is None else tx.cap_of(stored.alert_id)
+            message = cap_message(self._issuer, about.subject(stored), due, identifier, earlier, turn.now)
             tx.add_cap(message)
             sent, memory = self.deliver(tx, about, stored, message, audience, turn.now)
             report.notifications += sent
