@@ -21,9 +21,10 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from analytics.departures import FIRST_SEPARATIONS, Departure, departures, samples_a_day
+from analytics.departures import Departure, departures
 from analytics.habits import HabitSettings
 from analytics.sampling import Floats, local_interval_s
+from analytics.watched import FIRST_SEPARATIONS, samples_a_day
 
 Flags = NDArray[np.bool_]
 _MAD_TO_SIGMA = 1.4826
@@ -70,13 +71,14 @@ class AnomalySettings:
 
 @dataclass(frozen=True)
 class Anomaly:
-    """One alarm. Indices count the samples given, `end_index` is inclusive, `score` is 1 at the alarm's limit."""
+    """One event. Indices count the samples given, `end_index` is inclusive, `score` is 1 at the limit of its grade, suspect or alarm."""
 
     start_index: int
     end_index: int
     kind: str
     score: float
     size: float = 0.0
+    grade: str = "alarm"
 
 
 def hampel(values: Floats, half_window: int = 5, limit: float = 5.0) -> tuple[Flags, Floats]:
@@ -198,7 +200,7 @@ def _name_kinds(values: Floats, found: list[Anomaly], settings: AnomalySettings)
             remains = float(np.median(after)) - level
             if abs(remains) > 0.5 * abs(size):
                 kind, size = "level_shift", remains
-        named.append(Anomaly(anomaly.start_index, anomaly.end_index, kind, anomaly.score, size))
+        named.append(replace(anomaly, kind=kind, size=size))
     return named
 
 
@@ -357,7 +359,9 @@ def _join(left: Sequence[Departure], quiet: int) -> list[list[Departure]]:
 def _named(values: Floats, event: Sequence[Departure], settings: AnomalySettings) -> Anomaly:
     """Name an event by what alarmed first and by the samples that had come in by its end."""
     first = min(event, key=lambda item: (item.start, item.span))
-    alarm = Anomaly(first.start, max(item.end for item in event), "spike", max(item.score for item in event))
+    alarms = [item for item in event if not item.suspect]
+    score, grade = max(item.score for item in alarms or event), "alarm" if alarms else "suspect"
+    alarm = Anomaly(first.start, max(item.end for item in event), "spike", score, grade=grade)
     if all(item.channel == "roughness" for item in event):
         return replace(alarm, kind="variance")
     named = _name_kinds(values, [alarm], settings)[0]

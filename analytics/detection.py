@@ -1,7 +1,7 @@
 """Detection on a bare series, with nothing known but its samples: anomalies and change points.
 
-Rows that hold no finite value are stepped over, and indices count the rows as given. This file holds what
-the command `detect` prints.
+Rows that hold no finite value are stepped over, and indices count the rows as given. An anomaly is an alarm, or a suspect where only
+near limits were passed. This file holds what the command `detect` prints.
 """
 
 from __future__ import annotations
@@ -12,7 +12,11 @@ import numpy as np
 
 from analytics.anomaly import Anomaly, AnomalySettings, detect_anomalies
 from analytics.changepoints import ChangePoint, ChangePointSettings, detect_change_points
+from analytics.habits import HabitSettings, NearLimits
 from analytics.sampling import Floats
+
+TOLD = AnomalySettings(habits=HabitSettings(near=NearLimits()))
+"""An analyst who asks for one file is told what is worth a look as well, each by its grade."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ def detect_in_series(
     rows = np.flatnonzero(np.isfinite(values) & np.isfinite(ordinate))
     if rows.size > 1 and np.any(np.diff(ordinate[rows]) < 0.0):
         rows = rows[np.argsort(ordinate[rows], kind="stable")]
-    anomalies = detect_anomalies(ordinate[rows], values[rows], is_time, anomaly_settings)
+    anomalies = detect_anomalies(ordinate[rows], values[rows], is_time, anomaly_settings or TOLD)
     points = detect_change_points(values[rows], change_point_settings)
     return Detection(
         int(values.size),

@@ -45,6 +45,26 @@ class Hurdle:
 
 
 @dataclass(frozen=True)
+class NearLimits:
+    """What raises a suspect: worth a look, and not worth waking anybody.
+
+    Attributes
+    ----------
+    joint : Hurdle
+        For the evidence of several statistics together.
+    alone : Hurdle
+        For single statistics over several samples.
+    record_share, record_samples : float
+        As of `HabitSettings`.
+    """
+
+    joint: Hurdle = field(default_factory=lambda: Hurdle(4.0, 0.0, 1.8, 40.0))
+    alone: Hurdle = field(default_factory=lambda: Hurdle(4.0, 0.0, 1.5, 20.0))
+    record_share: float = 0.05
+    record_samples: float = 90.0
+
+
+@dataclass(frozen=True)
 class HabitSettings:
     """The one default setting.
 
@@ -69,6 +89,8 @@ class HabitSettings:
         Samples a day where no day is known.
     clearance : float
         Share of the floor that must lie between a limit and an alarm: rounding alone lifts the largest step from seven last digits to eight.
+    near : NearLimits, optional
+        What raises suspects beside the alarms; nothing by default.
     """
 
     span: Hurdle = field(default_factory=lambda: Hurdle(8.0, 1.6))
@@ -81,6 +103,7 @@ class HabitSettings:
     least_blocks: int = 6
     per_day: int = 96
     clearance: float = 0.0
+    near: NearLimits | None = None
 
 
 @dataclass(frozen=True)

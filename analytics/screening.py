@@ -21,7 +21,7 @@ from analytics.sampling import Floats, Samples, Times, from_decimal_years, regim
 from domain.finding import Finding, FindingKind, Outcome
 from domain.model import StationEvent, ValueKind
 
-NAME, VERSION = "anomaly", "4"
+NAME, VERSION = "anomaly", "5"
 CALM = HabitSettings(
     Hurdle(10.0, 1.8), Hurdle(12.0, 2.0), Hurdle(8.0, 0.0, 4.0, 20.0), record_share=0.3, least_blocks=21, clearance=0.5
 )

@@ -24,8 +24,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.signal import lfilter
 
 from analytics import qartod
-from analytics.anomaly import detect_anomalies
+from analytics.anomaly import AnomalySettings, detect_anomalies
+from analytics.detection import TOLD
 from analytics.sampling import Floats
+from analytics.screening import CALM
 from benchmarks.side_by_side import tell
 
 N = 1_000_000
@@ -91,13 +93,19 @@ def clean_years(seed: int) -> dict[str, Floats]:
 
 
 def bench_false_alarms(years: int) -> None:
-    """Alarms a clean year, by kind of datastream."""
-    alarms: Counter[str] = Counter()
+    """Alarms and suspects of `detect`, and what is stored, a clean year, by kind of datastream."""
+    found: Counter[tuple[str, str]] = Counter()
+    seconds = np.arange(HOURS, dtype=np.float64) * 3600.0
     for seed in range(1000, 1000 + years):
         for name, values in clean_years(seed).items():
-            alarms[name] += len(detect_anomalies(np.arange(HOURS, dtype=np.float64) * 3600.0, values))
+            found.update((name, item.grade) for item in detect_anomalies(seconds, values, True, TOLD))
+            found[name, "stored"] += len(detect_anomalies(seconds, values, True, AnomalySettings(habits=CALM)))
     for name in clean_years(0):
-        tell(f"false alarms, {name:16s} {alarms[name] / years:6.2f} a year of hourly samples ({years} years)")
+        alarms, suspects, stored = (found[name, grade] / years for grade in ("alarm", "suspect", "stored"))
+        tell(
+            f"untrue in a clean year, {name:16s} alarms {alarms:5.2f}, suspects {suspects:5.2f}, stored {stored:5.2f} "
+            f"(hourly samples, {years} years)"
+        )
 
 
 def nab_score(starts: list[int], n: int, windows: list[tuple[int, int]]) -> float:
@@ -133,7 +141,7 @@ def rolling_median(values: Floats, window: int = 288, limit: float = 8.0, quiet:
 
 
 def bench_corpus(folder: Path) -> None:
-    """Every folder of a whole copy of NAB (its `data` and `labels`), ours and a rolling median, 0 to 100, with the time."""
+    """Every folder of a whole copy of NAB (its `data` and `labels`), ours, its alarms alone and a rolling median, 0 to 100, with the time."""
     windows = json.loads((folder / "labels/combined_windows.json").read_text())
     sums: dict[str, list[float]] = {}
     spent = Counter[str]()
@@ -144,19 +152,19 @@ def bench_corpus(folder: Path) -> None:
         seconds = np.array([(time - times[0]).total_seconds() for time in times])
         values = np.array([float(row[1]) for row in rows], dtype=np.float64)
         began = time.process_time()
-        ours = [item.start_index for item in detect_anomalies(seconds, values)]
+        found = detect_anomalies(seconds, values, True, TOLD)
         spent["ours"] += time.process_time() - began
         began = time.process_time()
         plain = rolling_median(values)
         spent["plain"] += time.process_time() - began
-        into = sums.setdefault(name.split("/")[0], [0.0, 0.0, 0.0])
-        for place, score in enumerate((nab_score(ours, len(rows), places), nab_score(plain, len(rows), places), len(places))):
+        into = sums.setdefault(name.split("/")[0], [0.0] * 4)
+        starts = [item.start_index for item in found], [item.start_index for item in found if item.grade == "alarm"], plain
+        for place, score in enumerate((*(nab_score(list(each), len(rows), places) for each in starts), len(places))):
             into[place] += score
-    for kind, (mine, other, count) in sums.items():
-        if count:
-            tell(f"NAB {kind:24s} ours {50 + 50 * mine / count:5.1f}, rolling median {50 + 50 * other / count:5.1f}")
-        else:
-            tell(f"NAB {kind:24s} raw scores: ours {mine:.2f}, rolling median {other:.2f}")
+    for kind, (*scores, count) in sums.items():
+        shown = [50 + 50 * score / count for score in scores] if count else scores
+        words = [f"{who} {score:.1f}" for who, score in zip(("ours", "its alarms alone", "rolling median"), shown, strict=True)]
+        tell(f"NAB {kind:24s} {', '.join(words)}{'' if count else ' (raw scores: no window)'}")
     tell(f"NAB, processor time of all files: ours {spent['ours']:.1f} s, rolling median {spent['plain']:.1f} s")
 
 
@@ -171,7 +179,7 @@ def bench_nab(folder: Path) -> None:
         times = [datetime.fromisoformat(row[0]) for row in rows]
         places = [tuple(times.index(datetime.fromisoformat(edge[:26])) for edge in span) for span in spans]
         seconds = np.array([(time - times[0]).total_seconds() for time in times])
-        found = detect_anomalies(seconds, np.array([float(row[1]) for row in rows], dtype=np.float64))
+        found = detect_anomalies(seconds, np.array([float(row[1]) for row in rows], dtype=np.float64), True, TOLD)
         score = nab_score([item.start_index for item in found], len(rows), [(low, high) for low, high in places])
         published = expected["peer_score_per_file_standard"][name]
         totals["ours"] += score

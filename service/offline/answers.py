@@ -74,6 +74,7 @@ def detection_of(series: FileSeries) -> dict[str, Any]:
                 "end_index": anomaly.end_index,
                 "kind": anomaly.kind,
                 "score": float(anomaly.score),
+                "grade": anomaly.grade,
             }
             for anomaly in found.anomalies
         ],
