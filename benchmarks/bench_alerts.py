@@ -139,8 +139,8 @@ def settle(url: str) -> None:
 
 
 STAGES = (
-    "broker and link: published to received by ingest",
-    "batch, parsing, commit: received to committed",
+    "broker, link, batch: published to the last message of its batch received",
+    "parsing, commit: received to committed",
     "waiting for a round: committed to begun",
     "quality: begun to judged",
     "rules, episode, outbox: judged to fetched for sending",

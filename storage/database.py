@@ -114,7 +114,7 @@ class Database:
 
     @contextmanager
     def single(self) -> Iterator[Connection]:
-        """Lend a connection for single statements: each is a transaction of its own, and costs one exchange with the server instead of three.
+        """Lend a connection for single statements: each is a transaction of its own, and costs one exchange with the server, not three.
 
         Raises
         ------
