@@ -108,38 +108,65 @@ def bench_detect() -> None:
     timed("detect, n=20,000", partial(detect_in_series, t * 300.0, values, True))
 
 
-def bench_tcpd(folder: Path) -> None:
-    """Mean F1 and covering on the five series of the Turing benchmark at hand, beside ruptures with its usual penalties."""
-    expected = json.loads((folder / "changepoint/tcpd/expected.json").read_text())
-    finders: dict[str, Callable[[Floats], list[int]]] = {
+def change_point_finders() -> dict[str, Callable[[Floats], list[int]]]:
+    """Ours and two peers with their usual penalties."""
+    return {
         "ours": lambda x: [point.index for point in detect_change_points(x)],
         "ruptures PELT l2, 3 log n": lambda x: ruptures.Pelt(model="l2").fit(x / x.std()).predict(pen=3.0 * np.log(x.size))[:-1],
         "ruptures Binseg normal": lambda x: (
             ruptures.Binseg(model="normal", min_size=5).fit(x).predict(pen=5.0 * np.log(x.size))[:-1]
         ),
     }
-    for name, find in finders.items():
+
+
+def judge_change_points(label: str, series: list[tuple[dict[str, list[int]], Floats]]) -> None:
+    """Print mean F1 and covering of every finder; NaN is no sample."""
+    for name, find in change_point_finders().items():
         scores, covers = [], []
         began = time.perf_counter()
-        for series, judged in expected["annotations"].items():
-            values = np.loadtxt(folder / f"changepoint/tcpd/{series}.csv", delimiter=",", skiprows=1)[:, 2]
-            found = find(values)
+        for judged, values in series:
+            rows = np.flatnonzero(np.isfinite(values))
+            found = [int(rows[index]) for index in find(values[rows])]
             scores.append(f1_score(judged, found))
             covers.append(covering(judged, found, values.size))
-        print(f"{name:30s} F1 {np.mean(scores):.3f}, covering {np.mean(covers):.3f}, {time.perf_counter() - began:.3f} s")
+        spent = time.perf_counter() - began
+        print(f"{label}, {name:30s} F1 {np.mean(scores):.3f}, covering {np.mean(covers):.3f}, {spent:.3f} s")
+
+
+def bench_tcpd(folder: Path) -> None:
+    """The five series of the Turing benchmark at hand."""
+    expected = json.loads((folder / "changepoint/tcpd/expected.json").read_text())
+    series = [
+        (judged, np.loadtxt(folder / f"changepoint/tcpd/{name}.csv", delimiter=",", skiprows=1)[:, 2])
+        for name, judged in expected["annotations"].items()
+    ]
+    judge_change_points(f"{len(series)} series", series)
+
+
+AT_HAND = frozenset({"co2_canada", "quality_control_1", "quality_control_2", "quality_control_3", "rail_lines"})
+
+
+def bench_tcpd_clone(clone: Path) -> None:
+    """All other univariate series of a clone of the benchmark, by halves: every other one by name was looked at, the rest was not."""
+    annotations = json.loads((clone / "annotations.json").read_text())
+    series = []
+    for path in sorted(clone.glob("datasets/*/*.json")):
+        data = json.loads(path.read_text())
+        if data["n_dim"] == 1 and data["name"] not in AT_HAND:
+            series.append((annotations[data["name"]], np.array(data["series"][0]["raw"], dtype=np.float64)))
+    judge_change_points(f"{len(series[0::2])} series settings were chosen on", series[0::2])
+    judge_change_points(f"{len(series[1::2])} held-out series", series[1::2])
 
 
 def bench_change_points(series: int = 300) -> None:
-    """Choose the settings of `changepoints`: the best mean F1 that splits at most one change-free series in fifteen."""
+    """F1 on simulated series and change points invented in each change-free one, by setting."""
     simulated = [stepped_series(seed) for seed in range(series)]
-    for length in (5, 12, 20):
-        for penalty in (0.65, 0.75, 1.0, 1.25, 1.5, 2.0):
-            chosen = ChangePointSettings(minimum_length=length, penalty=penalty)
+    for floor in (0.15, 0.2, 0.25):
+        for penalty in (1.0, 1.1, 1.2):
+            chosen = ChangePointSettings(floor=floor, penalty=penalty)
             scores = [f1_score({"truth": cuts}, [p.index for p in detect_change_points(x, chosen)]) for x, cuts in simulated]
             split = max(_false_splits(rho, chosen) for rho in (0.0, 0.6, 0.9, 0.97))
-            print(
-                f"minimum length {length:2d}, penalty {penalty:4.2f}: F1 {np.mean(scores):.3f}, false splits a series {split:.3f}"
-            )
+            print(f"floor {floor:4.2f}, penalty {penalty:4.2f}: F1 {np.mean(scores):.3f}, false splits a series {split:.3f}")
 
 
 def _false_splits(coefficient: float, chosen: ChangePointSettings, series: int = 300, n: int = 500) -> float:
@@ -191,8 +218,12 @@ def _write(path: Path, times: Times, values: Floats) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--change-points", action="store_true", help="only choose the change-point settings on simulations")
+    parser.add_argument("--change-points", action="store_true", help="only the change-point settings on simulations")
+    parser.add_argument("--tcpd", type=Path, help="only the change points of a clone of the Turing benchmark, by halves")
     chosen = parser.parse_args()
+    if chosen.tcpd:
+        bench_tcpd_clone(chosen.tcpd)
+        return
     if chosen.change_points:
         bench_change_points()
         return

@@ -93,9 +93,9 @@ def test_change_points_reach_the_promised_score(shared_data: Path) -> None:
     assert float(np.mean(covers)) >= 0.75
 
 
-@pytest.mark.parametrize("coefficient", [0.0, 0.6, 0.9, 0.97])
+@pytest.mark.parametrize("coefficient", [0.0, 0.6, 0.9, 0.97, 0.99])
 def test_autocorrelated_noise_does_not_split_itself(coefficient: float) -> None:
-    """At most one split in fifteen change-free series: what the penalty was chosen to keep, on other seeds."""
+    """At most one split in fifteen change-free series, on other seeds than the settings were chosen on."""
     series = [np.random.default_rng(seed).normal(size=500) for seed in range(120)]
     found = sum(len(detect_change_points(np.asarray(lfilter([1.0], [1.0, -coefficient], x)))) for x in series)
     assert found <= len(series) / 15
@@ -107,6 +107,35 @@ def test_change_points_of_simulated_series_that_the_settings_were_not_chosen_on(
         values, cuts = stepped_series(seed)
         scores.append(f1_score({"truth": cuts}, [point.index for point in detect_change_points(values)]))
     assert float(np.mean(scores)) >= 0.80
+
+
+@pytest.mark.parametrize("noise", [0.02, 1.0])
+def test_a_bent_line_is_one_change_of_trend(noise: float) -> None:
+    t = np.arange(300.0)
+    values = 0.05 * t - 0.15 * np.maximum(t - 180.0, 0.0) + np.random.default_rng(4).normal(0.0, noise, 300)
+    (found,) = detect_change_points(values)
+    assert abs(found.index - 180) <= 12
+    assert found.kind == "trend"
+    assert found.score > 1.0
+
+
+def test_a_jump_of_a_line_is_a_change_of_level() -> None:
+    values = 0.05 * np.arange(200.0) + np.random.default_rng(5).normal(0.0, 0.5, 200)
+    values[120:] += 6.0
+    assert [(point.index, point.kind) for point in detect_change_points(values)] == [(120, "level")]
+
+
+def test_noise_that_grows_is_a_change_of_spread() -> None:
+    values = np.random.default_rng(6).normal(size=300)
+    values[150:] *= 5.0
+    (found,) = detect_change_points(values)
+    assert abs(found.index - 150) <= 10
+    assert found.kind == "spread"
+
+
+def test_a_straight_line_does_not_change() -> None:
+    noise = np.random.default_rng(7).normal(size=(40, 250))
+    assert sum(len(detect_change_points(0.2 * np.arange(250.0) + row)) for row in noise) <= 2
 
 
 def test_scale_and_shift_leave_the_change_points_where_they_are() -> None:
