@@ -82,7 +82,11 @@ def detect(arguments: argparse.Namespace) -> int:
             for series in read_series(Path(name), format_name=arguments.format):
                 answer = detection_of(series)
                 drawn.append((series, answer))
-                line = f"{answer['file']}: {len(answer['anomalies'])} anomalies, {len(answer['change_points'])} change points in {answer['n']}"
+                grades = [anomaly["grade"] for anomaly in answer["anomalies"]]
+                line = (
+                    f"{answer['file']}: {grades.count('alarm')} alarms, {grades.count('suspect')} suspects, "
+                    f"{len(answer['change_points'])} change points in {answer['n']}"
+                )
                 _tell(answer, line, as_json=arguments.json)
         except InputError as error:
             code = UNUSABLE

@@ -106,12 +106,12 @@ def plot_detection(path: Path, found: Sequence[tuple[FileSeries, Mapping[str, An
         if series.ordinate is None:
             _short_dates(axis)
         _draw_parts(axis, abscissa, series.value, [point["index"] for point in answer["change_points"]])
-        for number, anomaly in enumerate(answer["anomalies"]):
-            first, last = anomaly["start_index"], anomaly["end_index"]
-            axis.axvspan(abscissa[first], abscissa[last], color=ORANGE, alpha=0.25)
-            axis.plot(
-                abscissa[first], series.value[first], "v", color=ORANGE, markersize=5, label="anomaly" if number == 0 else None
-            )
+        for anomaly in answer["anomalies"]:
+            axis.axvspan(abscissa[anomaly["start_index"]], abscissa[anomaly["end_index"]], color=ORANGE, alpha=0.25)
+        for grade, fill in (("alarm", ORANGE), ("suspect", "none")):
+            at = [anomaly["start_index"] for anomaly in answer["anomalies"] if anomaly["grade"] == grade]
+            if at:
+                axis.plot(abscissa[at], series.value[at], "v", color=ORANGE, markerfacecolor=fill, markersize=5, label=grade)
         axis.set_title(series.station, loc="left", fontsize=10)
         axis.legend(loc="best", fontsize=8)
     figure.savefig(path)

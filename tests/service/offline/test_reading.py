@@ -119,6 +119,19 @@ def test_the_answer_has_the_shapes_of_the_contract(tmp_path: Path) -> None:
     json.dumps(answer, allow_nan=False)
 
 
+def test_an_anomaly_is_told_with_its_grade(tmp_path: Path) -> None:
+    """A crowd by night is little by day, so it is suspect; what no day has seen is an alarm."""
+    hours = np.arange(48 * 70) / 2.0
+    values = np.random.default_rng(0).poisson(40.0 + 600.0 * np.exp(-(((hours % 24.0 - 14.0) / 4.0) ** 2))).astype(float)
+    values[48 * 50 + 4 : 48 * 50 + 12] += 30.0
+    values[48 * 60] = 5000.0
+    times = np.datetime64("2026-01-01", "us") + (hours * 3600e6).astype("timedelta64[us]")
+    (series,) = read_series(write(tmp_path, "time,value\n" + "".join(f"{t},{v}\n" for t, v in zip(times, values, strict=True))))
+    graded = {anomaly["start_index"]: anomaly["grade"] for anomaly in detection_of(series)["anomalies"]}
+    assert graded[48 * 60] == "alarm"
+    assert [grade for at, grade in graded.items() if 48 * 50 + 4 <= at < 48 * 50 + 12] == ["suspect"]
+
+
 @pytest.mark.parametrize(
     ("word", "iso"), [("15JUL27", "2015-07-27"), ("99SEP04", "1999-09-04"), ("80JAN01", "1980-01-01"), ("06JUN01", "2006-06-01")]
 )
