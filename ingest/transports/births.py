@@ -99,12 +99,14 @@ class BirthBook:
             return message, None
         group, kind, node = parts[1:4]
         edge = f"{group}/{node}"
+        chain = self._chains.setdefault(edge, _Chain())
+        chain.follow(connection)
         try:
             payload = read_payload(message.payload, where=message.source)
         except InputError:
-            return (None if kind == NODE_DEATH else message), None  # it goes to quarantine as it is
-        chain = self._chains.setdefault(edge, _Chain())
-        chain.follow(connection)
+            if kind == NODE_DEATH:
+                self._end(edge, chain, None)
+            return message, None  # it goes to quarantine as it is
         if kind == NODE_DEATH:
             self._end(edge, chain, session_of(payload))
             return None, None

@@ -273,6 +273,18 @@ def test_a_death_ends_the_aliases_of_its_session_and_a_late_will_of_an_earlier_o
     assert node.asked == 1
 
 
+def test_a_death_that_cannot_be_read_ends_the_session_and_is_kept() -> None:
+    book = BirthBook(None)
+    book.complete(arriving("NBIRTH", node_birth(4), ""))
+    damaged = arriving("NDEATH", b"\xff\xff", "")
+    assert book.complete(damaged) == (damaged, None)
+    with pytest.raises(InputError):
+        parsed(damaged.payload)
+    data, _ = book.complete(arriving("NDATA", NAMELESS[1], ""))
+    assert data is not None
+    assert [one.code for one in parsed(data.payload).rejected] == ["alias"]
+
+
 def test_a_devices_birth_that_renames_an_alias_names_nothing_of_before() -> None:
     node = Node(BirthBook(None))
     node.says("NBIRTH", node_birth(4, alias=2))
