@@ -40,7 +40,8 @@ def detect_format(raw: bytes, filename: str) -> tuple[Format, Profile | None]:
         "the format is not recognised.",
         where=filename,
         remedy="let one be proposed (groundwatch profile guess FILE), "
-        f"or give --format ({', '.join(FORMATS)}) or --profile ({', '.join(shipped_profiles())}, or a path)",
+        f"or give --format ({', '.join(FORMATS)}) or --profile ({', '.join(shipped_profiles())}, or a path); "
+        "in the inbox, a folder of a profile's name applies it",
     )
 
 
