@@ -18,9 +18,10 @@ from alerts.matching import Labels, labels_of, silence_for
 from alerts.policy import policy_in_force
 from alerts.ports import AlertObservations, AlertRegisters, RunReader
 from alerts.reconcile import is_history
-from alerts.recorder import About, Recorder, Report, Turn
+from alerts.recorder import About, Recorder, Report
 from alerts.replay import Replay
 from alerts.store import AlertStore, AlertTransaction
+from alerts.transitions import Turn
 from domain.alert import AlertState, Confirmation, Level, MessageStatus
 from domain.alerting import OUT_OF_SERVICE, AlertRecord, RuleKey
 from domain.errors import ConflictError, InputError, NotFoundError

@@ -21,12 +21,13 @@ from alerts.ports import AlertObservations, AlertRegisters, RunReader
 from alerts.quiet import MOST_REMEMBERED, Quiet
 from alerts.realarm import Realarmer
 from alerts.reconcile import reconcile
-from alerts.recorder import About, Report, Turn
+from alerts.recorder import About, Report
 from alerts.releases import Releaser
 from alerts.replay import Found
 from alerts.rules import RULES, definition_of, is_traced
 from alerts.rules.context import Arrival
 from alerts.store import AlertStore, AlertTransaction
+from alerts.transitions import Turn
 from domain.alert import AlertState, Level, MessageStatus, Verdict
 from domain.alerting import OUT_OF_SERVICE, Rule, RuleKey, RuleState
 from domain.model import Datastream, Station

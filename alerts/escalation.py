@@ -15,10 +15,10 @@ from alerts.cases import EscalationStep, escalation_due
 from alerts.reconcile import is_history
 from alerts.routing import Duty, open_time
 from alerts.store import AlertFilter, AlertStore, AlertTransaction
+from alerts.transitions import SYSTEM
 from domain.alert import AlertState, MessageStatus, MessageType
 from domain.alerting import AlertRecord, Notification, Receiver, Transition
 
-SYSTEM = "groundwatch"
 PAGE = 500
 
 

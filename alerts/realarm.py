@@ -14,8 +14,9 @@ from alerts.holds import shelf_of
 from alerts.matching import Labels, silence_for
 from alerts.policy import Policy
 from alerts.reconcile import is_history
-from alerts.recorder import REALARMED, About, Recorder, Report, Turn
+from alerts.recorder import About, Recorder, Report
 from alerts.store import AlertFilter, AlertStore
+from alerts.transitions import REALARMED, Turn
 from domain.alert import AlertState, Level, MessageStatus, MessageType
 from domain.alerting import AlertRecord
 

@@ -20,12 +20,11 @@ from alerts.policy import group_key
 from alerts.reconcile import Aim, aim, is_history, message_due
 from alerts.rules import RULES
 from alerts.store import AlertTransaction
+from alerts.transitions import REALARMED, SYSTEM, Turn, transition_of
 from domain.alert import AlertState, Confirmation, Level, MessageStatus, MessageType, Verdict
 from domain.alerting import AlertRecord, CapMessage, Notification, Receiver, Rule, Transition
 from domain.model import Datastream, Station
 
-SYSTEM = "groundwatch"
-REALARMED = "realarmed"
 _HISTORY_SHOWN = 100
 _HELD = frozenset({"suppressed", "held", "held_at"})
 _HOLD_WORDS = {"silence": "suppressed", "shelved": "suppressed", "grouped": "grouping"}
@@ -64,17 +63,6 @@ class About:
     def subject(self, alert: AlertRecord) -> Subject:
         """Return the alert with what it is about."""
         return Subject(alert, self.rule, self.station, self.datastream)
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """Who changes an alert, why, and when it happened in event time."""
-
-    now: datetime
-    at: datetime
-    actor: str = SYSTEM
-    reason: str = ""
-    kind: str | None = None
 
 
 class Recorder:
@@ -150,7 +138,7 @@ class Recorder:
             memory={"history": True, "past": onsets[-_HISTORY_SHOWN:]},
         )  # fmt: skip
         stored = tx.add_alert(record) if known is None else tx.update_alert(record)
-        tx.add_transition(_transition(stored, None, replace(turn, kind="history", at=past[-1].ended or turn.at)))
+        tx.add_transition(transition_of(stored, None, replace(turn, kind="history", at=past[-1].ended or turn.at)))
 
     def deliver(
         self, tx: AlertTransaction, about: About, alert: AlertRecord, message: CapMessage, audience: Audience, now: datetime
@@ -198,7 +186,7 @@ class Recorder:
         """Note why a message waits, once; of flapping people are told, once."""
         if alert.memory.get("held") == hold.kind:
             return 0
-        tx.add_transition(_transition(alert, alert, Turn(now, now, SYSTEM, hold.reason, _HOLD_WORDS.get(hold.kind, hold.kind))))
+        tx.add_transition(transition_of(alert, alert, Turn(now, now, SYSTEM, hold.reason, _HOLD_WORDS.get(hold.kind, hold.kind))))
         if hold.kind != "flapping":
             return 0
         told = self.payload(about, alert, message) | {"flapping": hold.reason}
@@ -219,7 +207,7 @@ class Recorder:
     @staticmethod
     def note(alert: AlertRecord, turn: Turn) -> Transition:
         """Return the transition of something that a person did and that moves nothing."""
-        return _transition(alert, alert, turn)
+        return transition_of(alert, alert, turn)
 
     @staticmethod
     def _may_have(receiver: Receiver, about: About, alert: AlertRecord, labels: Labels) -> bool:
@@ -313,7 +301,7 @@ class Recorder:
             kept = {name: value for name, value in after.memory.items() if name != "again" or turn.kind == REALARMED}
             after = replace(after, memory={**kept, "issued": issued})
         stored = tx.add_alert(after) if before is None else tx.update_alert(after)
-        tx.add_transition(_transition(stored, before, turn))
+        tx.add_transition(transition_of(stored, before, turn))
         if due is not None and identifier is not None and stored.alert_id is not None:
             earlier = () if before is None else tx.cap_of(stored.alert_id)
             message = cap_message(self._issuer, about.subject(stored), due, identifier, earlier, turn.now)
@@ -358,39 +346,6 @@ def _count(report: Report, before: AlertRecord, after: AlertRecord) -> None:
         report.resolved += 1
     else:
         report.changed += 1
-
-
-def _transition(alert: AlertRecord, before: AlertRecord | None, turn: Turn) -> Transition:
-    evidence = alert.evidence
-    kept = {name: evidence.get(name) for name in ("at", "value", "sigma", "unit", "limit", "read_seq", "digest")}
-    kind = turn.kind or _step(before, alert)
-    return Transition(
-        alert_id=alert.alert_id or 0,
-        kind=kind,
-        to_state=alert.state,
-        occurred_at=turn.at,
-        recorded_at=turn.now,
-        actor=turn.actor,
-        reason=turn.reason or str(evidence.get("reason") or kind),
-        from_state=before.state if before else None,
-        from_level=before.level if before else None,
-        to_level=alert.level,
-        evidence=kept,
-    )
-
-
-def _step(before: AlertRecord | None, after: AlertRecord) -> str:
-    if before is None or (
-        before.state is AlertState.PENDING and after.state is not AlertState.RESOLVED and after.state is not before.state
-    ):
-        return {AlertState.PENDING: "pending", AlertState.FIRING: "fired", AlertState.RESOLVED: "resolved"}[after.state]
-    if after.state is not before.state:
-        if after.state is AlertState.RESOLVED:
-            return "resolved"
-        return "reopened" if before.state is AlertState.RESOLVED else "withdrawn"
-    if after.level != before.level:
-        return "raised" if after.level > before.level else "lowered"
-    return "corrected"
 
 
 def _notification(

@@ -10,8 +10,9 @@ from typing import Any
 from alerts.audience import Audience
 from alerts.holds import grouping_of
 from alerts.matching import labels_of
-from alerts.recorder import About, Recorder, Turn
+from alerts.recorder import About, Recorder
 from alerts.store import AlertStore
+from alerts.transitions import Turn
 from domain.alert import AlertState, MessageType
 from domain.alerting import AlertRecord, Notification, Receiver
 

@@ -22,7 +22,7 @@ from domain.case import Case
 from domain.foreign import ForeignAlert
 from service.bootstrap import Container
 from service.foreign_desk import answers_due
-from service.sharing.agreement import Agreement
+from service.sharing.agreement import agreement_of
 from storage.cases import CaseQuery
 from storage.foreign import ForeignQuery
 
@@ -65,9 +65,11 @@ def owed_answers(container: Any) -> list[Overdue]:
     """Return every answer that a partner owes by its agreement, too late or not yet, the one that is due soonest first."""
     found = []
     for partner in container.access.partners():
-        agreement = Agreement.read(partner.agreement, partner.code)
+        agreement = agreement_of(partner) if partner.enabled else None
+        if agreement is None or not agreement.senders:
+            continue
         within, receiver = agreement.acknowledge_within, agreement.reply_to
-        if not partner.enabled or within is None or receiver is None or not agreement.senders:
+        if within is None or receiver is None:
             continue
         owed = container.foreign.owed_answers(partner.code, receiver)
         found += [Overdue(item, partner.name_zh, partner.name_en, overdue_at(item, within)) for item in owed]

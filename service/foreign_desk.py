@@ -18,7 +18,7 @@ from domain.alert import MessageStatus, MessageType
 from domain.alerting import AlertRecord, Notification, Transition
 from domain.errors import ConfigurationError, ConflictError, PermissionDeniedError
 from domain.foreign import ForeignAcknowledgement, ForeignAlert, ForeignMessage, ForeignState
-from service.sharing.agreement import Agreement
+from service.sharing.agreement import Agreement, agreement_of
 from storage.foreign import ForeignUnitOfWork
 
 
@@ -156,10 +156,8 @@ def answers_due(container: Any, alerts: Sequence[ForeignAlert]) -> dict[int | No
     Nothing is owed to what is over, to what is no actual alert, and where no time was agreed. The time runs from the first message after
     the newest one that somebody here took notice of.
     """
-    within = {
-        partner.code: Agreement.read(partner.agreement, partner.code).acknowledge_within
-        for partner in container.access.partners()
-    }
+    agreements = {partner.code: agreement_of(partner) for partner in container.access.partners()}
+    within = {code: agreement.acknowledge_within for code, agreement in agreements.items() if agreement is not None}
     found: dict[int | None, datetime] = {}
     for alert in alerts:
         agreed = within.get(alert.partner)

@@ -1,10 +1,11 @@
 """What a partner and we agreed on: datasets, regions, properties, the least disclosure. Configuration, read from the register.
 
-This file finishes with `Agreement`.
+This file finishes with `agreement_of`.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ from typing import Any
 from domain.errors import ConfigurationError
 from domain.model import Datastream, Disclosure, Station
 from service.sharing.disclosure import disclosure_of
+from storage.access import PartnerRow
 
+LOG = logging.getLogger("groundwatch.sharing")
 _SENDER = re.compile(r"[^\s,<&]+")
 LONGEST_H = 8784
 """A leap year, in hours."""
@@ -82,6 +85,15 @@ class Agreement:
         if self.stations is not None and station.code not in self.stations:
             return False
         return datastream is None or self.properties is None or datastream.property_code in self.properties
+
+
+def agreement_of(partner: PartnerRow) -> Agreement | None:
+    """Return a partner's agreement, None where what is stored cannot be read: one partner's must not stop what is done for the others."""
+    try:
+        return Agreement.read(partner.agreement, partner.code)
+    except ConfigurationError as error:
+        LOG.warning("the agreement with %s cannot be read: %s", partner.code, error)
+        return None
 
 
 def _senders(value: Any, partner: str) -> frozenset[str]:

@@ -14,6 +14,7 @@ import pytest
 
 from service.api.app import create_app
 from service.bootstrap import Container
+from service.escalating import escalate, owed_answers
 from service.settings import Settings
 from tests.service.api.client import TestClient
 from tests.service.api.conftest import bearer
@@ -275,3 +276,11 @@ def test_what_an_open_case_holds_is_known_to_the_alerts(client: TestClient, real
     body = {"title": "checked", "alerts": [found["identifier"]], "origin": "alert", "stations": []}
     assert client.post("/api/v1/cases", json=body, headers=bearer("supervisor")).status_code == 201
     assert real.alerts.in_open_cases([found["id"], found["id"] + 99]) == {found["id"]}
+
+
+def test_an_agreement_that_cannot_be_read_stops_nothing_that_is_done_for_others(client: TestClient, real: Container) -> None:
+    broken = {"datasets": ["alerts"], "senders": ["x.example"], "reply_to": "desk", "acknowledge_within_h": "soon"}
+    real.access.upsert_partner("broken", "坏", "broken", broken, "test")
+    assert owed_answers(real) == []
+    assert get(client, "/api/v1/partner-answers")["items"] == [] and "items" in get(client, "/api/v1/foreign-alerts")
+    escalate(real)
