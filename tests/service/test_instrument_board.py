@@ -67,6 +67,8 @@ def test_the_board_answers_every_question_for_every_station(container: Container
     clock = found["W3"].clock
     assert clock is not None
     assert clock.offset_s == pytest.approx(1800.0, abs=1.0)
+    (stream,) = found["W3"].datastreams
+    assert (stream.received, stream.usable) == (13, 1), "what a fast clock dates ahead has come, and is in doubt"
     assert found["W0"].clock is None, "files say nothing of a clock"
     assert {code: health.quarantined for code, health in found.items()} == {"W0": 0, "W2": 1, "W3": 0, "W4": 0, "FAR": 0}
 
