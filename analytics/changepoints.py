@@ -142,7 +142,8 @@ def detect_change_points(values: Floats, settings: ChangePointSettings | None = 
     if spread == 0.0:
         return []
     family, cut, scores = _segment((coarse - coarse.mean()) / spread, chosen)
-    places = [_placed(values, place * block, block, family) for place in cut.places]
+    reach = block * max(1, chosen.minimum_length // 2)  # so that no two changes can be placed past each other
+    places = [place if block == 1 else _placed(values, place * block, reach, family) for place in cut.places]
     edges = [0, *places, n]
     return [
         ChangePoint(place, _kind(values, before, place, after, family), score)
@@ -247,11 +248,9 @@ def _residual(piece: Floats, family: _Family) -> Floats:
     return np.asarray(left)
 
 
-def _placed(values: Floats, near: int, block: int, family: _Family) -> int:
-    """Put a change found on blocks on the sample."""
-    if block == 1:
-        return near
-    low, high = max(near - 4 * block, 0), min(near + 4 * block, values.size)
+def _placed(values: Floats, near: int, reach: int, family: _Family) -> int:
+    """Put a change found on blocks on the best sample within reach."""
+    low, high = max(near - reach, 0), min(near + reach, values.size)
     window = values[low:high] - values[low:high].mean()
     sums, at = _Sums(window), np.arange(2, window.size - 1)
     start, end = np.zeros_like(at), np.full_like(at, window.size)

@@ -133,6 +133,18 @@ def test_noise_that_grows_is_a_change_of_spread() -> None:
     assert found.kind == "spread"
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_changes_that_stand_close_in_a_long_series_keep_their_order(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    cuts = 6_000 + np.cumsum([0, 101, 104, 120])
+    values = rng.normal(size=6_300 + 6_000)
+    for cut in cuts:
+        values[cut:] += rng.choice([-8.0, 8.0])
+    found = [point.index for point in detect_change_points(values)]
+    assert found
+    assert (np.diff(found) > 0).all()
+
+
 def test_a_straight_line_does_not_change() -> None:
     noise = np.random.default_rng(7).normal(size=(40, 250))
     assert sum(len(detect_change_points(0.2 * np.arange(250.0) + row)) for row in noise) <= 2
