@@ -154,14 +154,16 @@ def _write_packed(path: Path, source: Path, sha256: str) -> None:
 def _pack(reader: IO[bytes], target: IO[bytes]) -> tuple[str, int]:
     """Compress all that is read, one frame a part; return its digest and its size."""
     compress, digest, size = _compressor(), hashlib.sha256(), 0
-    while part := reader.read(_PART_BYTES):
+    buffer = memoryview(bytearray(_PART_BYTES))  # one for all parts: fresh memory costs as much as reading into it
+    while count := reader.readinto(buffer):  # type: ignore[attr-defined]
+        part = buffer[:count]
         digest.update(part)
-        size += len(part)
+        size += count
         target.write(compress(part))
     return digest.hexdigest(), size
 
 
-def _compressor() -> Callable[[bytes], bytes]:
+def _compressor() -> Callable[[memoryview], bytes]:
     """Return what makes a frame of a part. pyarrow, which offers no choice but the level, does it where Python has no zstd."""
     try:
         zstd: Any = import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")

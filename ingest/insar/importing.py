@@ -6,6 +6,7 @@ The same bytes read in the same way change nothing; an import that is killed lea
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -82,7 +83,7 @@ class InsarImporter:
         chosen = _with_flags(profile if isinstance(profile, InsarProfile) else load_insar_profile(profile), flags)
         code = _delivery_code(flags.delivery or path.name.split(".")[0])
         with open_delivery(path) as file:
-            state = _state(path)
+            state = _state(os.fstat(file.fileno()))
             layout = read_layout(file, chosen, path.name)
             place = _Place(self.registry, chosen, path.name, actor)
             datastream_id, created = place.rehearse() if dry_run else place.find_or_create(create=create)
@@ -114,7 +115,7 @@ class InsarImporter:
 
             def kept() -> KeptFile:
                 file = keeping.result()
-                if _state(path) != state or file.size != state.size:
+                if _state(path.stat()) != state or file.size != state.size:
                     raise ConflictError(
                         "the file changed while it was read; nothing of it is stored.",
                         where=str(path),
@@ -135,8 +136,7 @@ class _State(NamedTuple):
     inode: int
 
 
-def _state(path: Path) -> _State:
-    found = path.stat()
+def _state(found: os.stat_result) -> _State:
     return _State(found.st_size, found.st_mtime_ns, found.st_ino)
 
 
