@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from domain.errors import ConfigurationError
@@ -19,6 +20,9 @@ from service.bootstrap import Container
 from service.lifetime import stop_event
 from service.settings import Settings, load_settings
 from service.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from service.embedded import EmbeddedStack
 
 LOG = logging.getLogger("groundwatch.up")
 ADMIN = "admin"
@@ -30,12 +34,13 @@ def up(arguments: argparse.Namespace) -> int:
     stop = stop_event()
     _require_free_port(settings)
     with ExitStack() as stack:
-        environ = _environment(settings, _addresses(settings, stack))
+        own = _own_stack(settings, stack)
+        environ = _environment(settings, _addresses(settings, own))
         with Container(load_settings(environ=environ)) as container:
             password = prepare(container)
         if stop.is_set():
             return 0
-        supervisor = Supervisor(environ)
+        supervisor = Supervisor(environ) if own is None else Supervisor(environ, own.revive)
         stack.callback(supervisor.end)
         for part in ("serve", "worker", "ingest"):
             supervisor.start(part, part)
@@ -90,16 +95,21 @@ def make_administrator(container: Container) -> str | None:
     return password
 
 
-def _addresses(settings: Settings, stack: ExitStack) -> Mapping[str, str]:
+def _own_stack(settings: Settings, stack: ExitStack) -> EmbeddedStack | None:
+    """Start the embedded servers until `stack` ends; None where database and broker are elsewhere."""
     if settings.database_url and settings.mqtt_url:
-        return {"GROUNDWATCH_DATABASE_URL": settings.database_url, "GROUNDWATCH_MQTT_URL": settings.mqtt_url}
+        return None
     from service.embedded import EmbeddedStack
 
-    addresses = stack.enter_context(EmbeddedStack(settings.home, log=_say)).addresses
-    return {
-        "GROUNDWATCH_DATABASE_URL": settings.database_url or addresses.database_url,
-        "GROUNDWATCH_MQTT_URL": settings.mqtt_url or addresses.mqtt_url_with_login,
-    }
+    return stack.enter_context(EmbeddedStack(settings.home, log=_say))
+
+
+def _addresses(settings: Settings, own: EmbeddedStack | None) -> Mapping[str, str]:
+    found = {"GROUNDWATCH_DATABASE_URL": settings.database_url, "GROUNDWATCH_MQTT_URL": settings.mqtt_url}
+    if own is not None:
+        found["GROUNDWATCH_DATABASE_URL"] = settings.database_url or own.addresses.database_url
+        found["GROUNDWATCH_MQTT_URL"] = settings.mqtt_url or own.addresses.mqtt_url_with_login
+    return {name: url for name, url in found.items() if url}
 
 
 def _environment(settings: Settings, addresses: Mapping[str, str]) -> dict[str, str]:

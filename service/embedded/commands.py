@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from service.embedded.stack import EmbeddedStack, StackAddresses
+from service.embedded.addresses import StackAddresses
+from service.embedded.stack import EmbeddedStack
 
 
 def command_start(home: Path | None = None) -> dict[str, object]:

@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -20,6 +19,7 @@ from typing import Self, TypeVar
 from domain.errors import ConfigurationError, ConflictError, UnavailableError
 from service.embedded import mosquitto, ports, postgres
 from service.embedded.accounts import SERVICE_USER, AccountFiles
+from service.embedded.addresses import StackAddresses, StackStatus
 from service.embedded.home import Account, Layout, default_home, prepare, server_account
 from service.embedded.ownership import Ownership
 from service.embedded.processes import Server, wait_until
@@ -42,40 +42,6 @@ def log_to_stderr(message: str) -> None:
     """Tell a step on standard error."""
     sys.stderr.write(f"groundwatch: {message}\n")
     sys.stderr.flush()
-
-
-@dataclass(frozen=True)
-class StackAddresses:
-    """Where both servers answer; the password is also part of `database_url`, so neither belongs into a log."""
-
-    database_url: str
-    mqtt_url: str
-    mqtt_username: str
-    mqtt_password: str
-    postgres_port: int
-    mqtt_port: int
-
-    @property
-    def mqtt_url_with_login(self) -> str:
-        """The broker's address in the form of GROUNDWATCH_MQTT_URL, user and password included."""
-        return self.mqtt_url.replace("mqtt://", f"mqtt://{self.mqtt_username}:{self.mqtt_password}@")
-
-
-@dataclass(frozen=True)
-class StackStatus:
-    """What runs in a home; a process id of None means that it does not run."""
-
-    home: str
-    postgres_pid: int | None
-    mosquitto_pid: int | None
-    postgres_port: int | None
-    mqtt_port: int | None
-    owner_pid: int | None
-
-    @property
-    def is_running(self) -> bool:
-        """Both servers run."""
-        return self.postgres_pid is not None and self.mosquitto_pid is not None
 
 
 class EmbeddedStack:
@@ -105,6 +71,7 @@ class EmbeddedStack:
         self._postgres: Server | None = None
         self._mosquitto: Server | None = None
         self._ports = {"postgres": ports.POSTGRES_PORT, "mqtt": ports.MQTT_PORT}
+        self._told: set[str] = set()
         self._owned: list[Server] = []
         self._ownership = Ownership(self.layout)
 
@@ -152,6 +119,7 @@ class EmbeddedStack:
             self._ownership.tell_keeper(server, 0)
         self._owned.clear()
         self._postgres = self._mosquitto = None
+        self._told.clear()
         self._ownership.stop_keeper()
         self._ownership.release()
 
@@ -209,6 +177,28 @@ class EmbeddedStack:
         if self._mosquitto is not None:
             self._forget(self._mosquitto, MOSQUITTO_STOP)
             self._mosquitto = None
+
+    def revive(self) -> list[str]:
+        """Start those servers that this object started and that have ended unasked, each on its port; return their names.
+
+        Raises
+        ------
+        GroundWatchError
+            A server does not start, or another program took its port; nothing is lost by trying again later.
+        """
+        revived = []
+        if self._has_fallen("postgres", self._postgres):
+            self.restart_postgres()
+            revived.append("PostgreSQL")
+        if self._mosquitto is not None and self._has_fallen("mqtt", self._mosquitto):
+            self._forget(self._mosquitto, MOSQUITTO_STOP)
+            self._start_mosquitto()
+            revived.append("Mosquitto")
+        return revived
+
+    def _has_fallen(self, name: str, server: Server | None) -> bool:
+        """A server that was stopped on purpose, or that somebody else started, has not fallen."""
+        return name in self._told and server is not None and not server.is_alive()
 
     def restart_postgres(self) -> None:
         """Stop PostgreSQL if it still runs and start it again on the same port, recovering after a kill."""
@@ -338,7 +328,7 @@ class EmbeddedStack:
         """Start on the remembered port, or step around one that is taken and say so."""
         taken: set[int] = set()
         for _ in range(START_ATTEMPTS):
-            port = ports.choose(self._ports[name], frozenset(taken))
+            port = self._told_port(name) or ports.choose(self._ports[name], frozenset(taken))
             if port != self._ports[name]:
                 self._log(f"port {self._ports[name]} is taken; {name} listens on {port}")
             try:
@@ -347,11 +337,25 @@ class EmbeddedStack:
                 taken.add(port)
                 continue
             self._ports[name] = port
+            self._told.add(name)
             self._write_ports()
             return server
         raise ConfigurationError(
             f"ports {sorted(taken)} were taken while the server started", where=ports.LOOPBACK, remedy="start again"
         )
+
+    def _told_port(self, name: str) -> int | None:
+        """Return the port that clients were told already, and no other while they live; None before the first start."""
+        if name not in self._told:
+            return None
+        port = self._ports[name]
+        if not ports.is_free(port):
+            raise UnavailableError(
+                f"port {port} of {name} was taken by another program while {name} was down",
+                where=ports.LOOPBACK,
+                remedy="end what listens there; it is tried again",
+            )
+        return port
 
     def _attach(self) -> StackAddresses:
         """Use the stack that another living process owns."""

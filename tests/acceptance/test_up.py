@@ -15,6 +15,8 @@ import httpx
 import pytest
 from selenium import webdriver
 
+from service.embedded import mosquitto, postgres
+from service.embedded.home import Layout
 from tests.service.web.driving import Page
 from tests.waiting import wait_until
 
@@ -80,6 +82,12 @@ class Up:
         body: dict[str, object] = answer.json()
         return body
 
+    def newest(self) -> str:
+        """The time of the newest observation of all stations."""
+        stations = self.json("/api/v1/stations?limit=1000")["items"]
+        assert isinstance(stations, list)
+        return max(station["last_time"] or "" for station in stations)
+
 
 @pytest.fixture(scope="module")
 def home(stack_home: Path, stack_packages: Path, stack: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -127,13 +135,8 @@ def test_the_page_is_visibly_marked_simulated_and_shows_stations(running: Up, ch
 
 
 def test_live_observations_arrive_and_analytics_and_alerts_follow(running: Up) -> None:
-    def newest() -> str:
-        stations = running.json("/api/v1/stations?limit=1000")["items"]
-        assert isinstance(stations, list)
-        return max(station["last_time"] or "" for station in stations)
-
-    before = newest()
-    wait_until(lambda: newest() > before, 60, "a live observation arrived")
+    before = running.newest()
+    wait_until(lambda: running.newest() > before, 60, "a live observation arrived")
     wait_until(lambda: sum(running.json("/api/v1/summary")["alerts"].values()) > 0, 120, "an alert fires")  # type: ignore[attr-defined]
 
 
@@ -157,6 +160,17 @@ def test_a_part_that_is_killed_is_started_again(running: Up) -> None:
     assert found is not None
     os.kill(int(found[1]), signal.SIGKILL)
     wait_until(lambda: len(re.findall(r"ingest started as process", running.text())) == 2, 30, "ingest is started again")
+
+
+def test_database_and_broker_that_are_killed_are_started_again_and_everything_goes_on(running: Up) -> None:
+    layout = Layout.of(running.home, None)
+    for server in (postgres.running(layout), mosquitto.running(layout)):
+        assert server is not None
+        os.kill(server.pid, signal.SIGKILL)
+    wait_until(lambda: "was started again" in running.text(), 60, "the servers are started again")
+    wait_until(lambda: httpx.get(f"{running.url}/readyz", timeout=20).status_code == 200, 90, "the node is ready again")
+    before = running.newest()
+    wait_until(lambda: running.newest() > before, 60, "a live observation arrived")
 
 
 def test_ctrl_c_stops_all_and_a_second_run_keeps_the_data(running: Up) -> None:

@@ -109,6 +109,35 @@ def test_a_killed_postgres_comes_back_with_what_was_committed(own: EmbeddedStack
     idle.close()
 
 
+def test_servers_that_end_unasked_are_revived_on_their_ports_and_those_that_were_stopped_are_not(own: EmbeddedStack) -> None:
+    addresses = own.addresses
+    assert own.revive() == []
+    os.kill(own.postgres_pid, signal.SIGKILL)
+    os.kill(own.mosquitto_pid, signal.SIGKILL)
+    revived: list[str] = []
+    wait_until(lambda: revived.extend(own.revive()) or len(revived) == 2, 30, "both are started again")
+    assert sorted(revived) == ["Mosquitto", "PostgreSQL"]
+    assert own.addresses == addresses
+    assert ask(own, "SELECT 1") == 1
+    own.stop_broker()
+    assert own.revive() == []
+
+
+def test_a_server_waits_for_its_own_port_because_clients_know_no_other(own: EmbeddedStack) -> None:
+    port = own.addresses.mqtt_port
+    fallen = own.mosquitto_pid
+    os.kill(fallen, signal.SIGKILL)
+    wait_until(lambda: start_time(fallen) is None, 10, "the broker is gone")
+    with closing(socket.socket()) as stranger:
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        stranger.bind(("127.0.0.1", port))
+        stranger.listen()
+        with pytest.raises(UnavailableError, match=f"port {port} of mqtt was taken"):
+            own.revive()
+    assert own.revive() == ["Mosquitto"]
+    assert own.addresses.mqtt_port == port
+
+
 def test_a_lock_file_with_the_id_of_a_living_stranger_is_recovered(home: Path, stack_packages: Path) -> None:
     with EmbeddedStack(home, packages=stack_packages, durable=False) as first:
         layout = first.layout
