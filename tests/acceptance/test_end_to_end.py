@@ -331,7 +331,8 @@ def test_the_webhook_gets_each_alert_once_signed_and_with_its_key(world: World, 
     refused = [post for post in world.receiver.posts if post.answer == 503]
     again = [post for post in world.receiver.posts if post.headers["idempotency-key"] == refused[0].headers["idempotency-key"]]
     assert [post.answer for post in again] == [503, 204]
-    assert again[0].body == again[1].body
+    assert [post.json.get("replay", False) for post in again] == [False, True]
+    assert {**again[0].json, "replay": True} == again[1].json
 
 
 def test_an_orange_alert_waits_for_a_named_person_and_then_goes_out(world: World, orange: dict[str, Any]) -> None:
