@@ -105,5 +105,4 @@ showSurprises();
 addEventListener("hashchange", () => load());
 byId("case-new").addEventListener("click", collectPressed);
 byId("case-ledger").addEventListener("click", ledgerPressed);
-drawCase(null, { onChanged });
 startPage({ load, draw, needs: "read_cases", title: "nav.cases" });

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from service.api.web_pages import WEB
 from tests.service.web.driving import Page
 from tests.service.web.fake_api import FakeApi
 from tests.service.web.test_page import log_in
@@ -133,6 +135,20 @@ def test_an_alert_is_judged_and_becomes_a_case(page: Page, api: FakeApi) -> None
     assert opened["alerts"] == [api.network.alerts[101]["identifier"]]
     page.click('[data-alert="101"] .case-link')
     stands(page, "collected")
+
+
+@pytest.mark.parametrize("path", ["cases", "alarm-quality", "instruments"])
+def test_who_has_not_logged_in_is_asked_to_and_reads_words_not_keys(page: Page, api: FakeApi, path: str) -> None:
+    api.closed = True
+    page.visit("cases")
+    page.driver.execute_script("sessionStorage.clear(); localStorage.clear()")
+    page.visit(path)
+    page.until(lambda: page.all("dialog input[name=password]"), "the login dialog is open")
+    page.click("dialog button.close, dialog button[type=button]")
+    page.click("#language")
+    page.until(lambda: "Log in" in page.text("#account"), "the page speaks English")
+    words = set(json.loads((WEB / "i18n" / "en.json").read_text(encoding="utf-8")))
+    assert words & set(page.text("body").split()) == set()
 
 
 def test_alarm_quality_stands_beside_its_targets_and_dead_letters_go_again(page: Page, api: FakeApi) -> None:
