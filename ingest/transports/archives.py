@@ -15,6 +15,7 @@ from ingest.formats.decoding import GZIP_MAGIC, MAX_UNPACKED_BYTES
 
 _UTF8_NAME = 0x800
 _BLOCK = 1 << 20
+_NAME_BYTES = 200
 
 
 class TooLargeError(Exception):
@@ -38,7 +39,7 @@ def members(archive: zipfile.ZipFile, folder: Path) -> Iterator[Path]:
         name = Path(_member_name(member).replace("\\", "/").rstrip("/")).name
         if member.is_dir() or name.startswith("."):
             continue
-        unpacked = folder / (name.replace("\0", "")[-100:] or f"member-{number}")
+        unpacked = folder / (_end(name.replace("\0", "")) or f"member-{number}")
         with archive.open(member) as source, unpacked.open("wb") as target:
             for written in iter(lambda: source.read(_BLOCK), b""):
                 target.write(written)
@@ -46,6 +47,11 @@ def members(archive: zipfile.ZipFile, folder: Path) -> Iterator[Path]:
                     raise TooLargeError(f"{name} unpacks to more than {MAX_UNPACKED_BYTES} bytes")
         yield unpacked
         unpacked.unlink()
+
+
+def _end(name: str) -> str:
+    """Return the end of a name, short enough for any file system."""
+    return name.encode("utf-8", "replace")[-_NAME_BYTES:].decode("utf-8", "ignore")
 
 
 def _member_name(member: zipfile.ZipInfo) -> str:

@@ -12,7 +12,6 @@ the registers: what is unknown goes to quarantine. This file finishes with `Inbo
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -34,11 +33,11 @@ from ingest.profile import shipped_profiles
 from ingest.report import ImportReport
 from ingest.transports.archives import TooLargeError, ends_in_the_middle, is_archive, members, readable, whole_lines
 from ingest.transports.metrics import IngestMetrics
+from ingest.transports.shelf import Identity, fitting, free_name, identity, report_of, sha256, write_durably
 
 LOG = logging.getLogger(__name__)
 PROCESSED, REJECTED = "processed", "rejected"
 LEDGER = "ledger.jsonl"
-_REPORT = ".report.json"
 _RESTLESS_BYTES_PER_S = 16 * 1024
 """Each look into a growing file keeps its bytes, so large ones are looked into less often: one of 50 MiB once an hour."""
 _WATCHED = 1000
@@ -69,6 +68,15 @@ class _Seen:
     modified_ns: int
     since_s: float
     waiting_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A file that was read: as what, what came of it, and whether anything of it came in."""
+
+    identity: Identity
+    outcome: dict[str, Any]
+    is_in: bool
 
 
 class Inbox:
@@ -105,6 +113,7 @@ class Inbox:
         self._moved: dict[Path, tuple[int, int]] = {}
         self._has_recalled = False
         self._troubled: dict[Path, str] = {}
+        self._unmoved: dict[Path, _Read] = {}
 
     def run(self, stop: threading.Event) -> None:
         """Look into the folder until `stop` is set."""
@@ -173,6 +182,7 @@ class Inbox:
                 waiting = now
             seen[path] = _Seen(state.st_size, state.st_mtime_ns, since, waiting)
         self._seen = seen
+        self._unmoved = {path: read for path, read in self._unmoved.items() if path in seen}
         return sorted(resting), sorted(restless)
 
     def _is_whole(self, path: Path, rested_s: float) -> bool:
@@ -199,12 +209,17 @@ class Inbox:
 
     def _ingest(self, path: Path) -> int:
         path = self._under_a_readable_name(path)
-        before = _identity(path)
+        before = identity(path)
         relative = path.relative_to(self.settings.folder)
-        outcome, is_in = self._outcome(path, relative)
-        if _identity(path) != before:
+        read = self._unmoved.get(path)
+        if read is None or read.identity != before:
+            read = _Read(before, *self._outcome(path, relative))
+        if identity(path) != before:
             return 0  # it has begun to grow again, or is another file by now
-        return self._move(path, relative, PROCESSED if is_in else REJECTED, outcome, before)
+        self._unmoved[path] = read  # where it cannot be moved, only that is tried again
+        moved = self._move(path, relative, PROCESSED if read.is_in else REJECTED, read)
+        self._unmoved.pop(path)
+        return moved
 
     def _under_a_readable_name(self, path: Path) -> Path:
         """Rename a file whose name is no UTF-8: registers, reports and people could not name it."""
@@ -212,7 +227,8 @@ class Inbox:
         name = readable(os.fsencode(relative))
         if os.fsencode(name) == os.fsencode(relative):
             return path
-        target = _free_name(self.settings.folder / name)
+        folders = [fitting(part, "") for part in Path(name).parts[:-1]]
+        target = free_name(self.settings.folder.joinpath(*folders, Path(name).name))
         target.parent.mkdir(parents=True, exist_ok=True)
         path.rename(target)
         return target
@@ -234,16 +250,22 @@ class Inbox:
         """Import a file, or the members of an archive; return the report and whether anything of it came in."""
         if not is_archive(path):
             return self._imported(path, relative)
-        report: dict[str, Any] = {"file": path.name, "sha256": _sha256(path)}
+        report: dict[str, Any] = {"file": path.name, "sha256": sha256(path)}
         found: list[tuple[dict[str, Any], bool]] = []
         try:
             with zipfile.ZipFile(path) as archive, self._scratch() as folder:
-                found.extend(self._imported(unpacked, relative) for unpacked in members(archive, Path(folder)))
+                found.extend(self._member(unpacked, relative) for unpacked in members(archive, Path(folder)))
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, TooLargeError) as fault:
             reason = f"the archive cannot be unpacked ({fault}). Remedy: send it again, whole and without a password"
             report |= {"error": "format", "reason": reason}
         is_in = bool(found) and "error" not in report and all(came_in for _, came_in in found)
         return report | ({"members": [member for member, _ in found]} if found else {}), is_in
+
+    def _member(self, path: Path, relative: Path) -> tuple[dict[str, Any], bool]:
+        if is_archive(path):
+            reason = "an archive within an archive is not unpacked. Remedy: send it by itself"
+            return {"file": path.name, "sha256": sha256(path), "error": "format", "reason": reason}, False
+        return self._imported(path, relative)
 
     def _imported(self, path: Path, relative: Path) -> tuple[dict[str, Any], bool]:
         try:
@@ -258,10 +280,10 @@ class Inbox:
         except (UnavailableError, OSError):
             raise
         except GroundWatchError as fault:
-            return {"file": path.name, "sha256": _sha256(path), "error": fault.code, "reason": str(fault)}, False
+            return {"file": path.name, "sha256": sha256(path), "error": fault.code, "reason": str(fault)}, False
         except Exception as fault:  # one file must not stop the inbox
             LOG.exception("%s could not be imported", path.name)
-            return {"file": path.name, "sha256": _sha256(path), "error": "internal", "reason": repr(fault)}, False
+            return {"file": path.name, "sha256": sha256(path), "error": "internal", "reason": repr(fault)}, False
         return report.to_json(), self._is_in(report)
 
     @staticmethod
@@ -279,33 +301,50 @@ class Inbox:
             return own
         return name if name in shipped_profiles() else None
 
-    def _move(self, path: Path, relative: Path, folder: str, outcome: dict[str, Any], read: _Identity) -> int:
-        """Move a file that was read; 0 when it was another one by then and stays where it is."""
-        target = path if relative.parts[0] in {PROCESSED, REJECTED} else _free_name(self.settings.folder / folder / relative)
+    def _move(self, path: Path, relative: Path, folder: str, read: _Read) -> int:
+        """Move a file that was read, its report first; 0 when it was another one by then and stays where it is."""
+        lay_in, *rest = relative.parts
+        was_moved = lay_in in {PROCESSED, REJECTED}
+        target = path
+        if lay_in != folder:
+            target = free_name(self.settings.folder / folder / (Path(*rest) if was_moved else relative))
         target.parent.mkdir(parents=True, exist_ok=True)
+        report = report_of(target)
+        write_durably(report, json.dumps(read.outcome, ensure_ascii=False, indent=2))
         if target != path:
-            path.replace(target)
-            if _identity(target)[0] != read[0] and not path.exists():
+            try:
+                path.replace(target)
+            except OSError:
+                report.unlink()
+                raise
+            if identity(target)[0] != read.identity[0] and not path.exists():
                 target.replace(path)  # renamed and begun anew in the very moment
+                report.unlink()
                 return 0
-        _write_durably(target.with_name(target.name + _REPORT), json.dumps(outcome, ensure_ascii=False, indent=2))
+            if was_moved:
+                report_of(path).unlink(missing_ok=True)
+        self._seen.pop(path, None)
+        self._moved.pop(path, None)
+        self._remember(target, read.identity[1:])
+        self._note(relative, target, read)
+        is_in = folder == PROCESSED
+        self.metrics.add(files_imported=int(is_in), files_rejected=int(not is_in))
+        LOG.info("%s: %s", relative, folder)
+        return 1
+
+    def _note(self, relative: Path, target: Path, read: _Read) -> None:
+        """Write a line of the ledger."""
         entry = {
-            "sha256": outcome["sha256"],
+            "sha256": read.outcome["sha256"],
             "path": str(relative),
             "moved_to": str(target.relative_to(self.settings.folder)),
-            "size": read[1],
-            "modified_ns": read[2],
+            "size": read.identity[1],
+            "modified_ns": read.identity[2],
         }
         ledger = self.settings.folder / PROCESSED / LEDGER
         ledger.parent.mkdir(parents=True, exist_ok=True)
         with ledger.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(entry) + "\n")
-        self._seen.pop(path, None)
-        self._remember(target, read[1:])
-        is_in = folder == PROCESSED
-        self.metrics.add(files_imported=int(is_in), files_rejected=int(not is_in))
-        LOG.info("%s: %s", relative, folder)
-        return 1
 
     def _remember(self, target: Path, state: tuple[int, int]) -> None:
         self._moved.pop(target, None)
@@ -334,38 +373,7 @@ class Inbox:
             self._has_recalled = True
         for path, state in list(self._moved.items()):
             try:
-                if _identity(path)[1:] != state:
+                if identity(path)[1:] != state:
                     yield path
             except FileNotFoundError:
                 self._moved.pop(path, None)
-
-
-_Identity = tuple[int, int, int]
-"""Inode, size and time of the last change."""
-
-
-def _identity(path: Path) -> _Identity:
-    state = path.stat()
-    return state.st_ino, state.st_size, state.st_mtime_ns
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _free_name(path: Path) -> Path:
-    """Return the path, or the path with a number where it is taken."""
-    candidate, number = path, 1
-    while candidate.exists() or candidate.with_name(candidate.name + ".report.json").exists():
-        candidate, number = path.with_name(f"{path.stem}.{number}{path.suffix}"), number + 1
-    return candidate
-
-
-def _write_durably(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.writing")
-    with temporary.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)

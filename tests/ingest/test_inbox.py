@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import zipfile
 from pathlib import Path
 
@@ -268,3 +269,107 @@ def test_a_member_that_never_ends_is_refused_before_it_fills_the_disk(
     assert poll_after(inbox, hands, 6) == 1
     assert "unpacks to more" in (tmp_path / "rejected" / "a.zip.report.json").read_text(encoding="utf-8")
     assert store.batches == []
+
+
+@pytest.mark.parametrize("name", ["x" * 251 + ".csv", "监测" * 41 + ".csv", "a." + "x" * 250, "监" * 84])
+def test_a_name_that_leaves_no_room_for_the_reports_is_shortened(
+    name: str, inbox: Inbox, hands: Hands, tmp_path: Path, store: MemoryStore
+) -> None:
+    for _ in range(2):
+        (tmp_path / name).write_bytes(TABLE)
+        poll_after(inbox, hands, 0)
+        assert poll_after(inbox, hands, 6) == 1
+    assert inbox.metrics.files_unreadable == 0
+    assert len(store.batches) == 2
+    shelf = tmp_path / "processed"
+    moved = [path for path in shelf.iterdir() if path.read_bytes() == TABLE]
+    assert len(moved) == 2
+    assert all((shelf / f"{path.name}.report.json").is_file() for path in moved)
+    assert all(path.name.startswith(name[:10]) for path in moved)
+
+
+def test_a_name_of_another_code_page_that_grows_too_long_as_utf8_is_shortened(
+    inbox: Inbox, hands: Hands, tmp_path: Path, store: MemoryStore
+) -> None:
+    folder = "沉降" * 60
+    path = tmp_path / os.fsdecode(folder.encode("gbk")) / os.fsdecode(("监测" * 60 + ".csv").encode("gbk"))
+    path.parent.mkdir()
+    path.write_bytes(TABLE)
+    poll_after(inbox, hands, 0)
+    assert poll_after(inbox, hands, 6) == 1
+    assert store.batches[0].source.startswith("监测监测")
+    assert store.batches[0].source.endswith(".csv")
+    assert len(store.rows) == 1
+
+
+def test_a_file_that_cannot_be_moved_is_read_once_and_moved_when_it_can(
+    inbox: Inbox, hands: Hands, tmp_path: Path, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.csv").write_bytes(TABLE)
+    replaced = Path.replace
+
+    def refuse(path: Path, target: Path) -> object:
+        if path.name == "a.csv":
+            raise PermissionError(13, "Permission denied", str(target))
+        return replaced(path, target)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    poll_after(inbox, hands, 0)
+    for _ in range(5):
+        assert poll_after(inbox, hands, 6) == 0
+        assert inbox.metrics.files_unreadable == 1
+    assert len(store.batches) == 1
+    assert list((tmp_path / "processed").iterdir()) == []
+    monkeypatch.undo()
+    assert poll_after(inbox, hands, 6) == 1
+    assert len(store.batches) == 1
+    assert sorted(path.name for path in (tmp_path / "processed").iterdir()) == ["a.csv", "a.csv.report.json", "ledger.jsonl"]
+
+
+def test_a_file_that_could_not_be_moved_and_changed_is_read_again(
+    inbox: Inbox, hands: Hands, tmp_path: Path, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.csv").write_bytes(TABLE)
+    monkeypatch.setattr("ingest.transports.inbox.write_durably", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+    poll_after(inbox, hands, 0)
+    assert poll_after(inbox, hands, 6) == 0
+    monkeypatch.undo()
+    (tmp_path / "a.csv").write_bytes(MORE)
+    assert [poll_after(inbox, hands, 0), poll_after(inbox, hands, 6)] == [0, 1]
+    assert len(store.rows) == 2
+
+
+def test_a_refused_file_that_its_writer_completes_leaves_what_is_rejected(
+    inbox: Inbox, hands: Hands, tmp_path: Path, store: MemoryStore, pipeline: Pipeline
+) -> None:
+    packed = gzip.compress(TABLE)
+    (tmp_path / "sub").mkdir()
+    with (tmp_path / "sub" / "a.csv.gz").open("wb", buffering=0) as writer:
+        writer.write(packed[:20])
+        poll_after(inbox, hands, 0)
+        assert poll_after(inbox, hands, 6) == 1
+        assert (tmp_path / "rejected" / "sub" / "a.csv.gz").exists()
+        writer.write(packed[20:])
+        assert [poll_after(inbox, hands, 0), poll_after(inbox, hands, 6)] == [0, 1]
+    assert len(store.rows) == 1
+    assert sorted(path.name for path in (tmp_path / "processed" / "sub").iterdir()) == ["a.csv.gz", "a.csv.gz.report.json"]
+    assert list((tmp_path / "rejected" / "sub").iterdir()) == []
+    for watching in (inbox, Inbox(inbox.settings, pipeline, lambda: NOW, monotonic=hands)):
+        assert poll_after(watching, hands, 0) == 0
+        assert poll_after(watching, hands, 6) == 0
+
+
+def test_an_archive_in_an_archive_is_refused_by_its_name_and_a_long_name_of_a_member_is_read(
+    inbox: Inbox, hands: Hands, tmp_path: Path, store: MemoryStore
+) -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("inner.zip", zipped(a=TABLE))
+        archive.writestr("监测" * 60 + ".csv", MORE)
+    (tmp_path / "a.zip").write_bytes(stream.getvalue())
+    poll_after(inbox, hands, 0)
+    assert poll_after(inbox, hands, 6) == 1
+    members = json.loads((tmp_path / "rejected" / "a.zip.report.json").read_text(encoding="utf-8"))["members"]
+    assert "archive within an archive" in members[0]["reason"]
+    assert members[1]["accepted"] == 2
+    assert len(store.rows) == 2
