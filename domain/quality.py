@@ -41,6 +41,7 @@ REASONS: dict[str, str] = {
     "attenuated": "moves less than a live instrument does",
     "tamper": "a counter fell with no swap or rollover on record",
     "flow_mismatch": "the flow, summed, is not what the counter gained",
+    "cut_off": "the file ends within the line, which may have lost digits",
     "override": "set by a person",
 }
 """Stable codes for `quality_reasons` with their meaning."""

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from domain.observation import Columns, ParsedPayload, Rejected, concatenate
 from domain.units import parse_unit
 from ingest.mapping import Refusal, StreamResolver, Target
-from ingest.quality import flagged_rows, impossible_time
+from ingest.quality import flagged_rows, impossible_time, suspect_rows
 
 Refused = list[tuple[int, str, str]]
 """Line, code and reason of rows that cannot be stored."""
@@ -29,6 +29,7 @@ def storable(
     now: datetime,
     *,
     since: datetime | None = None,
+    broken_line: int | None = None,
 ) -> tuple[Columns, list[Rejected], list[str]]:
     """Return what can be stored under its datastreams' ids and in their units, what cannot, and the stations that came.
 
@@ -44,6 +45,8 @@ def storable(
         When the payload was received.
     since
         Before this no device wrote the format; None = it is of persons too, or as old as anybody likes.
+    broken_line
+        A line that the file seems to end within: what it says is suspect until the file comes whole.
     """
     rows = payload.columns
     counts = np.bincount(rows.stream, minlength=len(payload.streams))
@@ -54,6 +57,8 @@ def storable(
     rows = _converted(rows, found, refused)
     rows, spans = _spans(rows, found)
     rows = _sound(rows, spans, now, since, refused)
+    if broken_line is not None:
+        rows = suspect_rows(rows, rows.line == broken_line, "cut_off")
     rejected = [*payload.rejected, *(Rejected(line, code, reason, row_bytes(line)) for line, code, reason in refused)]
     rejected.sort(key=lambda item: item.line)
     stations = [target.datastream.station for target in found if isinstance(target, Target)]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from domain.errors import FormatError, InputError
+from ingest.formats.broken_off import TextEnd
 from ingest.formats.decoding import GZIP_MAGIC, ByteSource
 
 LARGE_BYTES = 16 * 1024 * 1024
@@ -29,7 +30,7 @@ Watch = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class LargeFile:
-    """A file on disk and what a first look at all of it told: digest, size, and its beginning, unpacked."""
+    """A file on disk and what a first look at all of it told: digest, size, its beginning, unpacked, and the line it ends within."""
 
     path: Path
     filename: str
@@ -37,6 +38,7 @@ class LargeFile:
     size: int
     head: bytes
     encoding: str | None
+    broken_line: int | None = None
 
     @contextmanager
     def opened(self, watch: Watch | None = None) -> Iterator[ByteSource]:
@@ -99,7 +101,7 @@ def look_at(path: Path, filename: str) -> LargeFile:
         The gzip stream is damaged.
     """
     digest, size = hashlib.sha256(), 0
-    encodings = _Encodings()
+    encodings, end = _Encodings(), TextEnd()
     unpacking = zlib.decompressobj(wbits=31) if _is_gzip(path) else None
     head = b""
     try:
@@ -107,12 +109,13 @@ def look_at(path: Path, filename: str) -> LargeFile:
             while part := stream.read(CHUNK_BYTES):
                 digest.update(part)
                 size += len(part)
+                end.feed(part)
                 for text in (part,) if unpacking is None else _unpacked(unpacking, part):
                     head += text[: HEAD_BYTES - len(head)]
                     encodings.feed(text)
     except zlib.error as fault:
         raise FormatError(f"the gzip stream is damaged ({fault}).", where=filename, remedy="send the file again") from fault
-    return LargeFile(path, filename, digest.hexdigest(), size, head, encodings.found())
+    return LargeFile(path, filename, digest.hexdigest(), size, head, encodings.found(), end.broken_line())
 
 
 def _unpacked(unpacking: Any, part: bytes) -> Iterator[bytes]:

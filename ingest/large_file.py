@@ -36,6 +36,7 @@ from domain.ports import ObservationStore, RawFiles
 from ingest.ahead import read_ahead
 from ingest.checking import storable, without_contradictions
 from ingest.file_on_disk import CHUNK_BYTES, LargeFile, Watch
+from ingest.formats.broken_off import told_of
 from ingest.formats.decoding import ByteSource, text_blocks
 from ingest.formats.format import Format, ImportContext
 from ingest.mapping import StreamResolver
@@ -117,13 +118,18 @@ class _Importer:
             if not self.rehearse:
                 self._raw = archive.submit(self._keep, now)
             waiting: list[Rejected] = []
+            broken = self.file.broken_line
             with self.file.opened(self.watch) as source, closing(read_ahead(payloads(source))) as ahead:
                 for payload in ahead:
-                    rows, rejected, stations = storable(payload, resolver, payload.row_bytes or _no_bytes, now)
+                    rows, rejected, stations = storable(
+                        payload, resolver, payload.row_bytes or _no_bytes, now, broken_line=broken
+                    )
                     self.outcome.stations.update(dict.fromkeys(stations))
                     self.outcome.notes.update(payload.notes)
                     spool.add(rows)
                     waiting += rejected
+            if broken is not None:
+                self.outcome.notes["cut_off"] = told_of(broken)
             self._reject(waiting)
             self._store(spool)
 

@@ -30,6 +30,7 @@ from ingest.checking import in_order, storable, without_contradictions
 from ingest.choosing import choose_format
 from ingest.file_on_disk import Watch, is_large, look_at
 from ingest.formats import Format, ImportContext
+from ingest.formats.broken_off import broken_line, told_of
 from ingest.formats.decoding import split_lines, unpack
 from ingest.formats.table import is_workbook, read_workbook
 from ingest.formats.timestamps import parse_zone
@@ -242,9 +243,12 @@ class Pipeline:
         progress = _Progress()
         flags = {"station": station, "unit": unit, "datum": datum, "zone": zone, "frame": frame}
         rows = _RowBytes(body, filename)
+        broken = broken_line(raw) if entry.is_a_row_a_line else None
+        if broken is not None:
+            progress.notes["cut_off"] = told_of(broken)
         kept: RawPayload | None = None
         for payload in entry.parts(body, chosen, context):
-            built, rejected = self._map(payload, resolver, rows, progress, now, entry.since)
+            built, rejected = self._map(payload, resolver, rows, progress, now, entry.since, broken)
             progress.rejects.extend(rejected)
             if dry_run:
                 progress.counts += CommitCounts(len(built), 0, 0, len(rejected), None, None)
@@ -281,9 +285,10 @@ class Pipeline:
         progress: _Progress,
         now: datetime,
         since: datetime | None,
+        broken: int | None,
     ) -> tuple[Columns, list[Rejected]]:
         """Return what can be stored, in the datastreams' units, and what cannot."""
-        built, rejected, stations = storable(payload, resolver, rows.line, now, since=since)
+        built, rejected, stations = storable(payload, resolver, rows.line, now, since=since, broken_line=broken)
         progress.stations.update(dict.fromkeys(stations))
         for key, value in payload.notes.items():
             _add_note(progress.notes, key, value)

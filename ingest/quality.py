@@ -1,7 +1,7 @@
 """Checks of single observations: range and clock. Stateless and deterministic, so that a replay flags as the first run did.
 
 References: QARTOD (IOOS 2020) test 4 "gross range", here with the property's physical bounds as fail span and the datastream's own
-bounds as suspect span. This file finishes with `flagged_rows`.
+bounds as suspect span. This file finishes with `suspect_rows`.
 """
 
 from __future__ import annotations
@@ -67,12 +67,23 @@ def flagged_rows(rows: Columns, spans: npt.NDArray[np.float64], now: datetime, *
         return rows
     quality = rows.quality.copy()
     quality[fail & (quality != Quality.MISSING)] = Quality.FAIL
-    quality[(suspect | clock) & (quality < Quality.SUSPECT)] = Quality.SUSPECT
+    rows = suspect_rows(replace(rows, quality=quality), suspect, "out_of_range", beside=fail)
+    return suspect_rows(rows, clock, "clock")
+
+
+def suspect_rows(
+    rows: Columns, suspect: npt.NDArray[np.bool_], code: str, *, beside: npt.NDArray[np.bool_] | None = None
+) -> Columns:
+    """Return rows of which some are suspect (3) unless they are worse already, with the reason; those `beside` get the reason alone."""
+    marked = suspect if beside is None else suspect | beside
+    if not marked.any():
+        return rows
+    quality = rows.quality.copy()
+    quality[suspect & (quality < Quality.SUSPECT)] = Quality.SUSPECT
     reasons = np.full(len(rows), None, dtype=object) if rows.reasons is None else rows.reasons.copy()
-    for mask, code in ((fail | suspect, "out_of_range"), (clock, "clock")):
-        for row in np.flatnonzero(mask):
-            before: tuple[str, ...] = reasons[row] or ()
-            reasons[row] = before if code in before else (*before, code)
+    for row in np.flatnonzero(marked):
+        before: tuple[str, ...] = reasons[row] or ()
+        reasons[row] = before if code in before else (*before, code)
     return replace(rows, quality=quality, reasons=reasons)
 
 

@@ -66,6 +66,8 @@ class Format:
         True where values without unit are by definition in the datastream's own (native JSON of our devices).
     since
         Before this nobody's device wrote the format: an earlier time comes from a clock that began anew. None = archives may be older.
+    is_a_row_a_line
+        True where each row is a line of text, so that a file that was broken off may end within one.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Format:
     unit_is_the_datastreams: bool = False
     stream: Callable[[ByteSource, str, Profile | None, ImportContext], Iterator[ParsedPayload]] | None = None
     since: datetime | None = None
+    is_a_row_a_line: bool = False
 
     def parts(self, raw: bytes, profile: Profile | None, context: ImportContext) -> Iterator[ParsedPayload]:
         """Yield the payload, in one part or in several."""

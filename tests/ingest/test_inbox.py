@@ -271,7 +271,11 @@ def test_a_member_that_never_ends_is_refused_before_it_fills_the_disk(
     assert store.batches == []
 
 
-@pytest.mark.parametrize("name", ["x" * 251 + ".csv", "监测" * 41 + ".csv", "a." + "x" * 250, "监" * 84])
+@pytest.mark.parametrize(
+    "name",
+    ["x" * 251 + ".csv", "监测" * 41 + ".csv", "a." + "x" * 250, "监" * 84],
+    ids=["plain", "chinese", "suffix", "no suffix"],
+)
 def test_a_name_that_leaves_no_room_for_the_reports_is_shortened(
     name: str, inbox: Inbox, hands: Hands, tmp_path: Path, store: MemoryStore
 ) -> None:
