@@ -129,7 +129,8 @@ def as_bytes(raw: bytes) -> bytes:
 def assemble(frames: Iterable[Frame]) -> list[Frame]:
     """Join the packets of long messages; a message of which a packet is missing stays in its packets, in order.
 
-    The first packet holds serial number and times, the others go on where it ended.
+    The first packet holds serial number and times, the others go on where it ended. A packet that says another thing than its namesake
+    is of another message.
     """
     whole: list[Frame] = []
     open_packets: dict[tuple[str, int, int], dict[int, Frame]] = {}
@@ -140,6 +141,9 @@ def assemble(frames: Iterable[Frame]) -> list[Frame]:
         number, count = frame.packet
         key = (frame.station, frame.function, count)
         packets = open_packets.setdefault(key, {})
+        if packets.get(number, frame) != frame:
+            whole += packets.values()
+            packets.clear()
         packets[number] = frame
         if len(packets) == count and all(number in packets for number in range(1, count + 1)):
             whole.append(_joined([packets[number] for number in range(1, count + 1)]))

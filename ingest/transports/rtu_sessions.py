@@ -15,7 +15,7 @@ from ingest.formats.element_table import load_table
 from ingest.formats.frames import Framing
 
 MOST_HELD_BYTES = 1 << 20
-"""A message in packets that is longer is stored as it is, in its parts."""
+"""Where the packets of a connection that wait for others are longer, they are stored as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,43 @@ class Session(Protocol):
 
 
 @dataclass(slots=True)
+class _Packets:
+    """The packets of one message by number, and those of a message before it that never became whole."""
+
+    held: dict[int, bytes] = field(default_factory=dict)
+    left: list[bytes] = field(default_factory=list)
+
+    def add(self, number: int, frame: bytes) -> int:
+        """Take a packet and return its bytes, 0 where it is held already.
+
+        One that begins a message, or says another thing than its namesake, is of another message than those held: a device sends its
+        packets in order and, unconfirmed, all of them again, and only the first one names its message by serial number and time.
+        """
+        if self.held.get(number) == frame:
+            return 0
+        if number == 1 or number in self.held:
+            self.left += self.held.values()
+            self.held.clear()
+        self.held[number] = frame
+        return len(frame)
+
+    def abandoned(self) -> Sequence[Delivery]:
+        """Return those that were left over and did not come again: refused as incomplete, and kept."""
+        lost = [frame for frame in self.left if frame not in self.held.values()]
+        return [Delivery(b"".join(lost))] if lost else []
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of all of them."""
+        return sum(map(len, (*self.held.values(), *self.left)))
+
+
+@dataclass(slots=True)
 class Sl651Session:
     """SL 651: reports are confirmed, links kept alive without answer, packets of a long message joined before they are confirmed."""
 
-    _held: dict[tuple[str, int, int], dict[int, bytes]] = field(default_factory=dict)
+    _held: dict[tuple[str, int, int], _Packets] = field(default_factory=dict)
+    _bytes: int = 0
 
     def take(self, frame: bytes) -> Sequence[Delivery]:
         """Return the report that a frame is or completes."""
@@ -57,22 +90,28 @@ class Sl651Session:
     def _packet(self, frame: bytes, read: sl651_frame.Frame, *, is_confirmed: bool) -> Sequence[Delivery]:
         number, count = read.packet or (0, 0)
         key = (read.station, read.function, count)
-        packets = self._held.setdefault(key, {})
-        packets[number] = frame
-        if sum(map(len, packets.values())) > MOST_HELD_BYTES or not 1 <= number <= count:
-            return [Delivery(b"".join(self._held.pop(key).values()))]
-        if len(packets) < count:
+        packets = self._held.setdefault(key, _Packets())
+        self._bytes += packets.add(number, frame)
+        if not 1 <= number <= count:
+            return self._give_up(key)
+        if self._bytes > MOST_HELD_BYTES:
+            return self.end()
+        if len(packets.held) < count:
             return []
+        self._bytes -= packets.size
         del self._held[key]
-        first = sl651_frame.read_frame(packets[1])
-        whole = b"".join(packets[number] for number in range(1, count + 1))
-        return [Delivery(whole, sl651_frame.confirmation(read, first=first) if is_confirmed else None)]
+        first = sl651_frame.read_frame(packets.held[1])
+        whole = b"".join(packets.held[number] for number in range(1, count + 1))
+        return [*packets.abandoned(), Delivery(whole, sl651_frame.confirmation(read, first=first) if is_confirmed else None)]
+
+    def _give_up(self, key: tuple[str, int, int]) -> Sequence[Delivery]:
+        packets = self._held.pop(key)
+        self._bytes -= packets.size
+        return [*packets.abandoned(), Delivery(b"".join(packets.held.values()))]
 
     def end(self) -> Sequence[Delivery]:
         """Return the packets of messages that never became whole: refused as such, and kept."""
-        held = [Delivery(b"".join(packets.values())) for packets in self._held.values()]
-        self._held.clear()
-        return held
+        return [delivery for key in list(self._held) for delivery in self._give_up(key)]
 
 
 @dataclass(slots=True)

@@ -371,3 +371,25 @@ def test_every_byte_of_a_stream_is_accounted_for_however_it_is_cut(parts: list[b
         seen += [piece for kind, piece in pieces if kind is Piece.FRAME]
     seen += [piece for kind, piece in cut(rest, FRAMING, is_final=True) if kind is Piece.FRAME]
     assert seen == [piece for kind, piece in whole if kind is Piece.FRAME]
+
+
+def test_packets_of_two_reports_in_one_file_are_never_joined() -> None:
+    first, second = (
+        [
+            framed(part, packet=(number, 3), end=0x03 if number == 3 else 0x17)
+            for number, part in enumerate(
+                (
+                    bytes.fromhex(f"000{serial}250601080{serial}00F1F1330402000147F0F0250601080{serial}"),
+                    element("0E", depth, 3, 2),
+                    element("03", temperature, 2, 1),
+                ),
+                start=1,
+            )
+        ]
+        for serial, depth, temperature in ((1, "5.23", "18.2"), (2, "6.41", "19.7"))
+    )
+    for lost in (1, 2):
+        kept = [packet for number, packet in enumerate(first) if number != lost]
+        found = parsed(b"".join((*kept, *second)))
+        assert values(found) == {"depth_to_water": 6.41, "water_temperature": 19.7}
+        assert [item.code for item in found.rejected] == ["packet", "packet"]
