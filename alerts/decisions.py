@@ -21,6 +21,7 @@ from alerts.reconcile import is_history
 from alerts.recorder import About, Recorder, Report
 from alerts.replay import Replay
 from alerts.store import AlertStore, AlertTransaction
+from alerts.times import in_order
 from alerts.transitions import Turn
 from domain.alert import AlertState, Confirmation, Level, MessageStatus
 from domain.alerting import OUT_OF_SERVICE, AlertRecord, RuleKey
@@ -60,6 +61,7 @@ class Decisions:
         found = self._named(alert, who)
         with self._store.transaction([found.key]) as tx:
             current = tx.alert(found.alert_id or 0)
+            now = in_order(current, now)
             if current.acknowledged_at is not None and "unanswered_since" not in current.memory:
                 return current
             known = {name: value for name, value in current.memory.items() if name != "unanswered_since"}
@@ -84,6 +86,7 @@ class Decisions:
         audience = self._audience(now)
         with self._store.transaction([found.key]) as tx:
             current = tx.alert(found.alert_id or 0)
+            now = in_order(current, now)
             if current.confirmation is decision:
                 return current
             if not _decidable(current, decision):
@@ -121,6 +124,7 @@ class Decisions:
             )
         with self._store.transaction([found.key]) as tx:
             current = tx.alert(found.alert_id or 0)
+            now = in_order(current, now)
             if current.state is AlertState.RESOLVED:
                 raise ConflictError(f"alert {current.identifier} is over.", remedy="only an open alert can be shelved")
             shelved = {"until": until.isoformat(), "by": who, "reason": reason, "level": int(current.level)}
@@ -133,6 +137,7 @@ class Decisions:
         found = self._named(alert, who)
         with self._store.transaction([found.key]) as tx:
             current = tx.alert(found.alert_id or 0)
+            now = in_order(current, now)
             if "shelved" not in current.memory:
                 raise ConflictError(f"alert {current.identifier} is not shelved.", remedy="reload the alert")
             memory = {name: value for name, value in current.memory.items() if name != "shelved"}
@@ -163,6 +168,7 @@ class Decisions:
         found = self._named(alert, who)
         with self._store.transaction([found.key]) as tx:
             current = tx.alert(found.alert_id or 0)
+            now = in_order(current, now)
             if current.status is not MessageStatus.EXERCISE or current.state is AlertState.RESOLVED:
                 raise ConflictError(f"alert {current.identifier} is no exercise that goes on.", remedy="reload the alert")
             episode = replace(episode_from_json(current.evidence["episode"]), ended=now)

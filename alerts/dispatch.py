@@ -17,6 +17,7 @@ import numpy as np
 from alerts.notifiers.contract import DeliveryError, Notifier
 from alerts.routing import Duty, digest_of, plan, read_duty
 from alerts.store import AlertStore
+from alerts.times import Clock, Times
 from domain.alerting import Notification, Receiver
 from domain.errors import InputError
 
@@ -79,36 +80,39 @@ class Dispatcher:
         self._batch = batch
         self._zone = zone
 
-    def run_once(self, now: datetime, *, go_on: Callable[[], bool] = lambda: True) -> DispatchReport:
+    def run_once(self, now: datetime, *, go_on: Callable[[], bool] = lambda: True, clock: Clock | None = None) -> DispatchReport:
         """Send what is due at `now` to each enabled receiver; one that fails holds up only its own later messages.
 
-        `go_on` is asked before each message, so that who may send no longer stops in the middle.
+        `go_on` is asked before each message, so that who may send no longer stops in the middle; the clock tells when each was taken over
+        or refused (None = time stands still at `now`), for a run is as long as its slowest receiver.
         """
+        times = Times.of(now, clock)
         receivers = self._store.receivers()
         if min(len(receivers), self._at_once) < 2:
-            reports = [self._serve(receiver, now, go_on) for receiver in receivers]
+            reports = [self._serve(receiver, times, go_on) for receiver in receivers]
         else:
             with ThreadPoolExecutor(min(len(receivers), self._at_once), thread_name_prefix="receiver") as pool:
-                reports = list(pool.map(lambda receiver: self._serve(receiver, now, go_on), receivers))
+                reports = list(pool.map(lambda receiver: self._serve(receiver, times, go_on), receivers))
         return DispatchReport(
             sum(item.sent for item in reports), sum(item.failed for item in reports), sum(item.dead for item in reports)
         )
 
-    def _serve(self, receiver: Receiver, now: datetime, go_on: Callable[[], bool]) -> DispatchReport:
+    def _serve(self, receiver: Receiver, times: Times, go_on: Callable[[], bool]) -> DispatchReport:
         """Send one receiver what is due to it, in order."""
         report = DispatchReport()
-        for notification in self._due(receiver, now):
-            if notification.next_attempt_at > now or not go_on() or not self._send(receiver, notification, now, report):
+        for notification in self._due(receiver, times):
+            due = notification.next_attempt_at <= times.as_of
+            if not due or not go_on() or not self._send(receiver, notification, times.clock, report):
                 break
         return report
 
-    def _due(self, receiver: Receiver, now: datetime) -> Sequence[Notification]:
+    def _due(self, receiver: Receiver, times: Times) -> Sequence[Notification]:
         """Return what may go now; what belongs into a digest is bundled first, and the digest comes with the next run."""
         duty = self._duty(receiver)
         waiting = self._store.waiting(receiver.code, HELD_AT_MOST if duty.holds_back else self._batch)
-        chosen = plan(duty, waiting, now, self._zone)
+        chosen = plan(duty, waiting, times.as_of, self._zone)
         if chosen.bundle and chosen.moment is not None:
-            digest = digest_of(receiver, chosen.bundle, chosen.moment, now)
+            digest = digest_of(receiver, chosen.bundle, chosen.moment, times.clock())
             self._store.bundle(digest, [item.notification_id or 0 for item in chosen.bundle])
         return chosen.send[: self._batch]
 
@@ -120,7 +124,7 @@ class Dispatcher:
             LOG.warning("%s", error)
             return Duty()
 
-    def _send(self, receiver: Receiver, notification: Notification, now: datetime, report: DispatchReport) -> bool:
+    def _send(self, receiver: Receiver, notification: Notification, clock: Clock, report: DispatchReport) -> bool:
         """Send one; return whether the receiver's next one may go."""
         identity = notification.notification_id
         if identity is None:
@@ -130,13 +134,13 @@ class Dispatcher:
         except DeliveryError as error:
             if error.retryable and notification.attempts + 1 < self._max_attempts:
                 wait = timedelta(seconds=max(error.after_s or 0.0, backoff(notification.attempts, self._rng)))
-                self._store.mark_failed(identity, error.what, now + wait)
+                self._store.mark_failed(identity, error.what, clock() + wait)
                 report.failed += 1
                 return False
             self._store.mark_dead(identity, error.what)
             report.dead += 1
             return True
-        self._store.mark_sent(identity, now)
+        self._store.mark_sent(identity, clock())
         report.sent += 1
         return True
 

@@ -27,9 +27,10 @@ from alerts.replay import Found
 from alerts.rules import RULES, definition_of, is_traced
 from alerts.rules.context import Arrival
 from alerts.store import AlertStore, AlertTransaction
+from alerts.times import Clock, Times
 from alerts.transitions import Turn
 from domain.alert import AlertState, Level, MessageStatus, Verdict
-from domain.alerting import OUT_OF_SERVICE, Rule, RuleKey, RuleState
+from domain.alerting import OUT_OF_SERVICE, Rule, RuleKey
 from domain.model import Datastream, Station
 
 T = TypeVar("T")
@@ -94,7 +95,7 @@ class AlertEngine(Decisions):
 
     # --- data ---------------------------------------------------------------------------------------------------
 
-    def evaluate(self, changes: Sequence[Change], now: datetime) -> Report:
+    def evaluate(self, changes: Sequence[Change], now: datetime, clock: Clock | None = None) -> Report:
         """Evaluate the rules that look at what changed.
 
         Parameters
@@ -102,14 +103,16 @@ class AlertEngine(Decisions):
         changes
             (datastream id, earliest, latest phenomenon time changed).
         now
-            The time, aware.
+            The time, aware, from before anything is read: what is too old is so as of it.
+        clock
+            Tells the time when what was found is recorded; None = time stands still at `now`.
 
         Returns
         -------
         Report
             What was evaluated and what became of it.
         """
-        return self._run(self._tasks(changes), now)
+        return self._run(self._tasks(changes), Times.of(now, clock))
 
     def _tasks(self, changes: Iterable[Change]) -> list[_Task]:
         catalogue = self._rules()
@@ -163,17 +166,17 @@ class AlertEngine(Decisions):
             self._mark = mark
         return self._catalogue
 
-    def _run(self, tasks: Sequence[_Task], now: datetime) -> Report:
+    def _run(self, tasks: Sequence[_Task], times: Times) -> Report:
         report = Report(faulty_rules=dict(self._catalogue.faulty))
         if tasks:
-            rest = [task for group in batched(tasks, AT_ONCE) for task in self._carry_group(group, now, report)]
-            audience = self._audience(now) if rest else None
+            rest = [task for group in batched(tasks, AT_ONCE) for task in self._carry_group(group, times, report)]
+            audience = self._audience(times.as_of) if rest else None
             for group in batched(rest, GROUP):
                 if audience is not None:
-                    self._run_group(group, audience, now, report)
+                    self._run_group(group, audience, times, report)
         return report
 
-    def _carry_group(self, tasks: Sequence[_Task], now: datetime, report: Report) -> list[_Task]:
+    def _carry_group(self, tasks: Sequence[_Task], times: Times, report: Report) -> list[_Task]:
         """Carry scopes forward where no alert changes, with as many statements as for one, and return those that need more."""
         tasks, rest = [task for task in tasks if is_traced(task.rule)], [task for task in tasks if not is_traced(task.rule)]
         if not tasks:
@@ -183,7 +186,7 @@ class AlertEngine(Decisions):
         with self._store.transaction(keys) as tx:
             seq = self._store.current_seq()  # before anything is read: what has a smaller sequence is seen
             states = tx.states(keys)
-            still = self._quiet.still(tasks, states, now, seq)
+            still = self._quiet.still(tasks, states, times, seq)
             report.evaluated += len(still)
             tasks = [task for task in tasks if task.key not in still]
             begins = self._replay.not_judged(
@@ -191,34 +194,36 @@ class AlertEngine(Decisions):
             )
             tasks = [replace(task, changed_from=at) for task, at in zip(tasks, begins, strict=True) if at is not None]
             new = self._replay.new_samples(
-                [(task.rule, task.datastream, states.get(task.key), task.changed_from) for task in tasks], now
+                [(task.rule, task.datastream, states.get(task.key), task.changed_from) for task in tasks], times.as_of
             )
-            carried: list[RuleState] = []
+            carried: list[tuple[Found, str]] = []
             for task in tasks:
                 rule, datastream, state = task.rule, task.datastream, states.get(task.key)
-                item = self._replay.forward(rule, datastream, task.station, state, task.changed_from, now, new, seq)
+                item = self._replay.forward(rule, datastream, task.station, state, task.changed_from, times.as_of, new, seq)
                 if item is None:
                     rest.append(task)
                     continue
                 report.evaluated += 1
                 report.cannot_tell += item.evaluation.verdict is Verdict.CANNOT_TELL
-                carried.append(item.state(datastream.code))
-            tx.put_states([*still.values(), *carried])
+                carried.append((item, datastream.code))
+            at = times.clock()  # after everything was read
+            tx.put_states([*still.values(), *(item.state(scope, at) for item, scope in carried)])
         return rest
 
-    def _run_group(self, tasks: Sequence[_Task], audience: Audience, now: datetime, report: Report) -> None:
+    def _run_group(self, tasks: Sequence[_Task], audience: Audience, times: Times, report: Report) -> None:
         keys = [task.key for task in tasks]
         with self._store.transaction(keys) as tx:
             seq = self._store.current_seq()  # the same for all of them, and before anything is read
-            found = [self._find(task, now, seq) for task in tasks]
+            found = [self._find(task, times.as_of, seq) for task in tasks]
+            at = times.clock()  # after everything was read: what was seen had been committed by then
             for task, item in zip(tasks, found, strict=True):  # writes come last: they hold the ledger until the end
                 if item.trace is None:
-                    self._record_judged(tx, self._about(task), item, audience, report)
+                    self._record_judged(tx, self._about(task), item, audience, at, report)
                 elif item.pinned:
-                    self._record_traced(tx, task, item, audience, report)
+                    self._record_traced(tx, task, item, audience, at, report)
                 report.evaluated += 1
                 report.cannot_tell += item.evaluation.verdict is Verdict.CANNOT_TELL
-            tx.put_states([item.state(task.datastream.code) for task, item in zip(tasks, found, strict=True)])
+            tx.put_states([item.state(task.datastream.code, at) for task, item in zip(tasks, found, strict=True)])
 
     def _find(self, task: _Task, now: datetime, seq: int) -> Found:
         replayed = self._replay.whole if is_traced(task.rule) else self._replay.newest_run
@@ -228,15 +233,17 @@ class AlertEngine(Decisions):
         status = MessageStatus(definition_of(task.rule).status)
         return About(task.rule, task.station, task.datastream, task.datastream.code, status)
 
-    def _record_traced(self, tx: AlertTransaction, task: _Task, found: Found, audience: Audience, report: Report) -> None:
+    def _record_traced(
+        self, tx: AlertTransaction, task: _Task, found: Found, audience: Audience, at: datetime, report: Report
+    ) -> None:
         if found.trace is None or found.folded is None:
             raise TypeError("only a replayed rule has episodes")
         alerts = tx.alerts_of([task.key]).get(task.key, ())
         if not found.folded.episodes and not alerts:
             return
-        about, now = self._about(task), found.context.now
+        about = self._about(task)
         plan = reconcile(found.folded.episodes, alerts)
-        turn = Turn(now, found.evaluation.at, reason=found.evaluation.reason)
+        turn = Turn(at, found.evaluation.at, reason=found.evaluation.reason)
         for alert in plan.vanished:
             self._recorder.retract(tx, about, alert, audience, replace(turn, reason="corrected data hold no breach"), report)
         for alert, episode in plan.carried:
@@ -255,18 +262,20 @@ class AlertEngine(Decisions):
             raise TypeError("only a replayed rule has a trace")
         return traced_evidence(found.context, found.trace, episode, found.ladder, found.definition, found.read_seq)
 
-    def _record_judged(self, tx: AlertTransaction, about: About, found: Found, audience: Audience, report: Report) -> None:
+    def _record_judged(
+        self, tx: AlertTransaction, about: About, found: Found, audience: Audience, at: datetime, report: Report
+    ) -> None:
         """Record a rule that looks at the clock or the newest run: its episode is what is open, or nothing."""
         key = RuleKey(about.rule.code, about.scope)
         alerts = tx.alerts_of([key]).get(key, ())
         alert = next((item for item in alerts if item.state is not AlertState.RESOLVED), None)
-        judged, now = found.evaluation, found.context.now
+        judged = found.evaluation
         if judged.verdict is Verdict.CANNOT_TELL or (alert is None and judged.verdict is Verdict.OK):
             return
         before = episode_from_json(alert.evidence["episode"]) if alert is not None else None
         episode = _episode_of(found, before)
         evidence = judged_evidence(found.context, judged, episode, found.definition, found.read_seq)
-        turn = Turn(now, episode.ended or episode.onset, reason=judged.reason)
+        turn = Turn(at, episode.ended or episode.onset, reason=judged.reason)
         if alert is None:
             self._recorder.open(tx, about, episode, evidence, audience, turn, report)
         else:
@@ -275,19 +284,27 @@ class AlertEngine(Decisions):
 
     # --- the clock ----------------------------------------------------------------------------------------------
 
-    def tick(self, now: datetime) -> Report:
+    def tick(self, now: datetime, clock: Clock | None = None) -> Report:
         """Judge rules that time alone can change, scopes that a new rule has not seen yet, and silences that ended.
 
         Hold times run in event time, so that they are the same for late data: no alert fires without an observation that says so.
+
+        Parameters
+        ----------
+        now
+            The time, aware, from before anything is read: what is silent is so as of it.
+        clock
+            Tells the time when what was found is recorded; None = time stands still at `now`.
         """
+        times = Times.of(now, clock)
         catalogue = self._rules()
-        report = self._silent(catalogue, now)
+        report = self._silent(catalogue, times)
         if self._looked_over != catalogue.key:
-            _add(report, self._run(self._unseen(catalogue), now))
+            _add(report, self._run(self._unseen(catalogue), times))
             self._looked_over = catalogue.key
         audience = self._audience(now)
-        report.notifications += Releaser(self._store, self._recorder, self._about_alert).run(audience, now)
-        report.notifications += Realarmer(self._store, self._recorder, self._about_alert, self._labels).run(audience, now)
+        report.notifications += Releaser(self._store, self._recorder, self._about_alert).run(audience, times.clock)
+        report.notifications += Realarmer(self._store, self._recorder, self._about_alert, self._labels).run(audience, times.clock)
         return report
 
     def _datastreams(self) -> Iterator[Datastream]:
@@ -296,8 +313,8 @@ class AlertEngine(Decisions):
             yield from page
             after = page[-1].code
 
-    def _silent(self, catalogue: Catalogue, now: datetime) -> Report:
-        report = Report(faulty_rules=dict(catalogue.faulty))
+    def _silent(self, catalogue: Catalogue, times: Times) -> Report:
+        report, now = Report(faulty_rules=dict(catalogue.faulty)), times.as_of
         if not catalogue.by_clock:
             return report
         out = [item for item in self._store.silences(now) if item.kind == OUT_OF_SERVICE and "datastream" in item.matchers]
@@ -315,7 +332,7 @@ class AlertEngine(Decisions):
             report.evaluated += len(found)
             news = [item for item in found if self._is_news(item)]
             for group in batched(news, GROUP):
-                self._record_silent(group, audience, report)
+                self._record_silent(group, audience, times, report)
         return report
 
     def _stations_of(
@@ -343,16 +360,17 @@ class AlertEngine(Decisions):
         self._said[key] = said
         return True
 
-    def _record_silent(self, group: Sequence[Found], audience: Audience, report: Report) -> None:
+    def _record_silent(self, group: Sequence[Found], audience: Audience, times: Times, report: Report) -> None:
         keys = [RuleKey(found.context.rule.code, found.context.station.code) for found in group]
         try:
             with self._store.transaction(keys) as tx:
+                at = times.clock()
                 for found in group:
                     status = MessageStatus(found.definition.status)
                     about = About(found.context.rule, found.context.station, None, found.context.station.code, status)
-                    self._record_judged(tx, about, found, audience, report)
+                    self._record_judged(tx, about, found, audience, at, report)
                     report.cannot_tell += found.evaluation.verdict is Verdict.CANNOT_TELL
-                tx.put_states([found.state(found.context.station.code) for found in group])
+                tx.put_states([found.state(found.context.station.code, at) for found in group])
         except BaseException:
             for key in keys:  # nothing was written: look again at the next tick
                 self._said.pop(key, None)
@@ -398,8 +416,7 @@ def _episode_of(found: Found, before: Episode | None) -> Episode:
         if before is None:
             raise ValueError("an episode that never was cannot end")
         heard = judged.evidence.get("last_heard")
-        ended = max(before.onset, datetime.fromisoformat(heard)) if heard else judged.at
-        return replace(before, ended=ended)
+        return replace(before, ended=max(before.onset, datetime.fromisoformat(heard) if heard else judged.at))
     onset = (
         before.onset if before else datetime.fromisoformat(judged.evidence["onset"]) if "onset" in judged.evidence else judged.at
     )

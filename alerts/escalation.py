@@ -15,6 +15,7 @@ from alerts.cases import EscalationStep, escalation_due
 from alerts.reconcile import is_history
 from alerts.routing import Duty, open_time
 from alerts.store import AlertFilter, AlertStore, AlertTransaction
+from alerts.times import in_order
 from alerts.transitions import SYSTEM
 from domain.alert import AlertState, MessageStatus, MessageType
 from domain.alerting import AlertRecord, Notification, Receiver, Transition
@@ -84,6 +85,7 @@ class Escalator:
     def _escalate(self, alert: AlertRecord, receivers: Sequence[Receiver], now: datetime) -> AlertRecord | None:
         with self._store.transaction([alert.key]) as tx:
             current = tx.alert(alert.alert_id or 0)
+            now = in_order(current, now)
             due = self._due(current, now)
             if due is None:
                 return None

@@ -14,6 +14,7 @@ from typing import Any
 from alerts.cases import EscalationStep, escalation_due
 from alerts.escalation import noted, told_on
 from alerts.store import AlertStore
+from alerts.times import in_order
 from domain.alert import AlertState, MessageType
 from domain.alerting import AlertRecord, Notification, Receiver
 from domain.foreign import ForeignAlert, OwedAnswer
@@ -64,6 +65,7 @@ class AnswerEscalator:
             return None
         with self._store.transaction([found.key]) as tx:
             current = tx.alert(found.alert_id or 0)
+            now = in_order(current, now)
             step = self._next(current, item, now)
             if step is None or current.state is not AlertState.FIRING:
                 return None

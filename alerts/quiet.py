@@ -18,6 +18,7 @@ from alerts.ports import AlertObservations, AlertRegisters
 from alerts.replay import limits_digest, seen_since
 from alerts.rules import RULES, definition_of
 from alerts.rules.context import Calm
+from alerts.times import Times
 from domain.alert import Verdict
 from domain.alerting import Rule, RuleKey, RuleState
 from domain.model import Datastream, EventEffect, Station
@@ -69,7 +70,7 @@ class Quiet:
         self._gates: dict[tuple[RuleKey, int], tuple[tuple[object, ...], _Gate | None]] = {}
 
     def still(
-        self, tasks: Sequence[QuietTask], states: Mapping[RuleKey, RuleState], now: datetime, seq: int
+        self, tasks: Sequence[QuietTask], states: Mapping[RuleKey, RuleState], times: Times, seq: int
     ) -> dict[RuleKey, RuleState]:
         """Return the new states of the rules that were quiet and are so still; `seq` is a ledger sequence that all is read after."""
         found = [
@@ -93,12 +94,13 @@ class Quiet:
         of = np.fromiter((place[task.datastream.datastream_id or 0] for task, *_ in found), dtype=np.intp, count=len(found))
         low, high, longest = np.array([(gate.calm.low, gate.calm.high, gate.patience_us) for _, _, gate, _ in found]).T
         calm = (extents.low[of] > low) & (extents.high[of] < high) & (extents.unusable[of] == 0) & (extents.count[of] > 0)
-        calm &= _us(now) - extents.newest_us[of] <= longest
+        calm &= _us(times.as_of) - extents.newest_us[of] <= longest
+        at = times.clock()  # after everything was read
         figures = np.stack([extents.first_us, extents.newest_us], axis=1).tolist()
         last = extents.last.tolist()
         return {
-            found[row][0].key: self._state(*found[row], (*figures[at], last[at]), now, seq)
-            for row, at in zip(np.flatnonzero(calm).tolist(), of[calm].tolist(), strict=True)
+            found[row][0].key: self._state(*found[row], (*figures[n], last[n]), at, seq)
+            for row, n in zip(np.flatnonzero(calm).tolist(), of[calm].tolist(), strict=True)
         }
 
     def _state(
@@ -108,7 +110,7 @@ class Quiet:
         gate: _Gate,
         at_us: int,
         newest: tuple[int, int, float],
-        now: datetime,
+        recorded: datetime,
         seq: int,
     ) -> RuleState:
         """Return the state with what is newest: first and last time (microseconds) and value of what came."""
@@ -123,7 +125,7 @@ class Quiet:
             rule_version=state.rule_version,
             verdict=state.verdict,
             level=state.level,
-            evaluated_at=now,
+            evaluated_at=recorded,
             value=gate.calm.value_of(result, task.datastream),
             reason=state.reason,
             event_time=at,

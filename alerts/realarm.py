@@ -16,6 +16,7 @@ from alerts.policy import Policy
 from alerts.reconcile import is_history
 from alerts.recorder import About, Recorder, Report
 from alerts.store import AlertFilter, AlertStore
+from alerts.times import Clock
 from alerts.transitions import REALARMED, Turn
 from domain.alert import AlertState, Level, MessageStatus, MessageType
 from domain.alerting import AlertRecord
@@ -50,14 +51,15 @@ class Realarmer:
         self._about = about
         self._labels = labels
 
-    def run(self, audience: Audience, now: datetime) -> int:
-        """Announce what is due and return how many notifications that made."""
+    def run(self, audience: Audience, clock: Clock) -> int:
+        """Announce what is due and return how many notifications that made; the clock is asked once a transaction, in it."""
         policy = audience.policy
         if policy.realarm_after is None:
             return 0
+        now = clock()
         due = [alert for alert in self._standing(policy.realarm_from) if is_due(alert, policy, now)]
         in_hand = self._store.in_open_cases([alert.alert_id or 0 for alert in due])
-        return sum(self._announce(alert, audience, now) for alert in due if alert.alert_id not in in_hand)
+        return sum(self._announce(alert, audience, clock) for alert in due if alert.alert_id not in in_hand)
 
     def _standing(self, least: Level) -> list[AlertRecord]:
         levels = tuple(level for level in Level if level >= least)
@@ -70,12 +72,12 @@ class Realarmer:
             if place is None:
                 return found
 
-    def _announce(self, listed: AlertRecord, audience: Audience, now: datetime) -> int:
+    def _announce(self, listed: AlertRecord, audience: Audience, clock: Clock) -> int:
         labels = self._labels(listed)
-        if labels is None or silence_for(audience.silences, labels, now) is not None:
+        if labels is None or silence_for(audience.silences, labels, clock()) is not None:
             return 0
         with self._store.transaction([listed.key]) as tx:
-            alert = tx.alert(listed.alert_id or 0)
+            alert, now = tx.alert(listed.alert_id or 0), clock()
             shelved = shelf_of(tx.alerts_of([alert.key]).get(alert.key, ()), now)
             if shelved is not None or not is_due(alert, audience.policy, now):
                 return 0

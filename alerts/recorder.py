@@ -20,6 +20,7 @@ from alerts.policy import group_key
 from alerts.reconcile import Aim, aim, is_history, message_due
 from alerts.rules import RULES
 from alerts.store import AlertTransaction
+from alerts.times import in_order
 from alerts.transitions import REALARMED, SYSTEM, Turn, transition_of
 from domain.alert import AlertState, Confirmation, Level, MessageStatus, MessageType, Verdict
 from domain.alerting import AlertRecord, CapMessage, Notification, Receiver, Rule, Transition
@@ -93,6 +94,7 @@ class Recorder:
         older = alert.rule_version != about.rule.version
         if alert.memory.get("cancelled") or (older and alert.state is AlertState.RESOLVED):
             return
+        turn = replace(turn, now=in_order(alert, turn.now))
         issued = alert.memory.get("issued")
         kind = "rule_changed" if older else "cancelled" if issued else "lapsed"
         after = replace(
@@ -109,6 +111,7 @@ class Recorder:
         self, tx: AlertTransaction, about: About, alert: AlertRecord, audience: Audience, turn: Turn, report: Report
     ) -> AlertRecord:
         """Send an Update on what stands as it stood, and wait for an acknowledgement anew."""
+        turn = replace(turn, now=in_order(alert, turn.now))
         memory: dict[str, Any] = {**alert.memory, "again": int(alert.memory.get("again", 0)) + 1}
         if alert.acknowledged_at is not None:
             memory |= {"unanswered_since": turn.now.isoformat()}
@@ -125,6 +128,7 @@ class Recorder:
         known = next((alert for alert in alerts if is_history(alert)), None)
         if not past:
             return
+        turn = turn if known is None else replace(turn, now=in_order(known, turn.now))
         onsets = [[episode.onset.isoformat(), episode.ended.isoformat() if episode.ended else None] for episode in past]
         if known is not None and known.memory.get("past") == onsets[-_HISTORY_SHOWN:]:
             return
@@ -257,6 +261,7 @@ class Recorder:
         self, tx: AlertTransaction, about: About, alert: AlertRecord, episode: Episode, evidence: Mapping[str, Any],
         audience: Audience, turn: Turn, report: Report,
     ) -> AlertRecord:  # fmt: skip
+        turn = replace(turn, now=in_order(alert, turn.now))
         memory = {name: value for name, value in alert.memory.items() if name != "cancelled"}
         labels = labels_of(alert, about.rule, about.station, about.datastream)
         outside = any(item.outside and wants(item, labels, alert.status) for item in audience.receivers)

@@ -12,6 +12,7 @@ from alerts.holds import grouping_of
 from alerts.matching import labels_of
 from alerts.recorder import About, Recorder
 from alerts.store import AlertStore
+from alerts.times import Clock, in_order
 from alerts.transitions import Turn
 from domain.alert import AlertState, MessageType
 from domain.alerting import AlertRecord, Notification, Receiver
@@ -37,25 +38,26 @@ class Releaser:
         self._recorder = recorder
         self._about = about
 
-    def run(self, audience: Audience, now: datetime) -> int:
-        """Release what can be, and return how many notifications that made."""
+    def run(self, audience: Audience, clock: Clock) -> int:
+        """Release what can be, and return how many notifications that made; the clock is asked once a transaction, in it."""
         sent = 0
         groups: dict[str, list[AlertRecord]] = {}
         for listed in self._store.held_alerts():
-            alert = self._unshelve(listed, now) if _shelf_ran_out(listed, now) else listed
+            alert = self._unshelve(listed, clock) if _shelf_ran_out(listed, clock()) else listed
             if "suppressed" not in alert.memory:
                 continue
             if alert.memory.get("held") == "grouped":
                 groups.setdefault(str(alert.memory["group"]), []).append(alert)
             else:
-                sent += self._try_again(alert, audience, now)
+                sent += self._try_again(alert, audience, clock)
         for key, waiting in groups.items():
-            sent += self._tell_group(key, waiting, audience, now)
+            sent += self._tell_group(key, waiting, audience, clock)
         return sent
 
-    def _unshelve(self, listed: AlertRecord, now: datetime) -> AlertRecord:
+    def _unshelve(self, listed: AlertRecord, clock: Clock) -> AlertRecord:
         with self._store.transaction([listed.key]) as tx:
             alert = tx.alert(listed.alert_id or 0)
+            now = in_order(alert, clock())
             if not _shelf_ran_out(alert, now):
                 return alert
             memory = {name: value for name, value in alert.memory.items() if name != "shelved"}
@@ -63,9 +65,10 @@ class Releaser:
             tx.add_transition(self._recorder.note(stored, Turn(now, now, reason="the shelving ran out", kind="unshelved")))
             return stored
 
-    def _try_again(self, listed: AlertRecord, audience: Audience, now: datetime) -> int:
+    def _try_again(self, listed: AlertRecord, audience: Audience, clock: Clock) -> int:
         with self._store.transaction([listed.key]) as tx:
             alert = tx.alert(listed.alert_id or 0)
+            now = in_order(alert, clock())
             if "suppressed" not in alert.memory:
                 return 0
             messages = tx.cap_of(alert.alert_id or 0)
@@ -79,10 +82,10 @@ class Releaser:
                 tx.update_alert(replace(alert, memory=memory))
             return sent
 
-    def _tell_group(self, key: str, waiting: Sequence[AlertRecord], audience: Audience, now: datetime) -> int:
+    def _tell_group(self, key: str, waiting: Sequence[AlertRecord], audience: Audience, clock: Clock) -> int:
         """Send one notification for all that wait in a group, once the oldest has waited and the last notice is old enough."""
         with self._store.transaction(sorted({alert.key for alert in waiting})) as tx:
-            members = tx.group(key)
+            members, now = tx.group(key), clock()
             pending = [alert for alert in members if alert.memory.get("held") == "grouped"]
             leader = min(
                 members, key=lambda alert: (alert.state is not AlertState.FIRING, alert.opened_at, alert.identifier), default=None
@@ -110,11 +113,10 @@ class Releaser:
                 key_stem = f"{leader.identifier}:group:{int(now.timestamp())}"
                 sent = tx.enqueue([_notice(receiver, leader, payload, key_stem, now) for receiver in receivers.values()])
             for alert in pending:
-                memory = {**_freed(alert.memory), "told": True, "told_at": now.isoformat(), "group_notice": now.isoformat()}
+                at = in_order(alert, now)
+                memory = {**_freed(alert.memory), "told": True, "told_at": at.isoformat(), "group_notice": at.isoformat()}
                 stored = tx.update_alert(replace(alert, memory=memory))
-                tx.add_transition(
-                    self._recorder.note(stored, Turn(now, now, reason=f"told with its group {key}", kind="grouped"))
-                )
+                tx.add_transition(self._recorder.note(stored, Turn(at, at, reason=f"told with its group {key}", kind="grouped")))
             return sent
 
 

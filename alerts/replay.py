@@ -57,8 +57,8 @@ class Found:
     stale: bool = False
     seen: Mapping[str, Any] | None = None
 
-    def state(self, scope: str) -> RuleState:
-        """Return the state to store."""
+    def state(self, scope: str, at: datetime) -> RuleState:
+        """Return the state to store, recorded at a time."""
         found = self.evaluation
         memory: dict[str, Any] = {}
         if self.folded is not None and self.trace is not None:
@@ -75,7 +75,7 @@ class Found:
             rule_version=self.context.rule.version,
             verdict=found.verdict,
             level=found.level,
-            evaluated_at=self.context.now,
+            evaluated_at=at,
             value=found.value,
             reason=found.reason,
             event_time=found.at,

@@ -26,7 +26,7 @@ from domain.licence import Limit
 from domain.model import Datastream, ObservedProperty, Station, StationEvent
 from domain.units import compatible, convert
 from service.bootstrap import Container
-from service.network_analysing import GroupTask, NetworkAnalyst, compute_group, inferred_events, marked_as_inferred
+from service.network_analysing import Clock, GroupTask, NetworkAnalyst, compute_group, inferred_events, marked_as_inferred
 
 LOG = logging.getLogger("groundwatch.analyse")
 FALLING = "min"
@@ -143,26 +143,40 @@ class Analyst:
             self._container.analyses.save(datastream, kept, read_seq)
         return outcomes
 
-    def analyse_changed(self, now: datetime, debounce: timedelta, *, keep_on: Callable[[], bool] = lambda: True) -> int:
+    def analyse_changed(
+        self,
+        now: datetime,
+        debounce: timedelta,
+        *,
+        keep_on: Callable[[], bool] = lambda: True,
+        clock: Clock | None = None,
+    ) -> int:
         """Analyse datastreams that changed and were not analysed within `debounce`, while `keep_on` says so; return how many.
 
         `keep_on` is asked before each datastream, and may take its time where others go first. Groups whose findings single datastreams
         need go before, those that need the results of single ones after.
+
+        Parameters
+        ----------
+        clock
+            Tells the time as of which each is analysed, once its work is claimed and before it is read; None = time stands still at `now`.
+            A run takes minutes, and what is later than the time of an analysis is not looked at: with the time of the run's beginning an
+            observation that came since would be left out, and its work would be gone.
         """
-        done = 0
-        self.networks.analyse_first(now)
+        done, clock = 0, clock or (lambda: now)
+        self.networks.analyse_first(clock)
         for datastream_id in self._container.work.waiting("analyse", limit=10_000):
             if not keep_on():
                 break
             state = self._container.analyses.state(datastream_id)
             if state is not None and now - state.analysed_at < debounce:
                 continue
-            done += self._analyse_one(datastream_id, now)
+            done += self._analyse_one(datastream_id, clock)
         if keep_on():
-            self.networks.analyse_rest(now, debounce, keep_on=keep_on)
+            self.networks.analyse_rest(clock, debounce, keep_on=keep_on)
         return done
 
-    def _analyse_one(self, datastream_id: int, now: datetime) -> int:
+    def _analyse_one(self, datastream_id: int, clock: Clock) -> int:
         """Take the work of one datastream, analyse it, and put the work back by rolling back when that fails."""
         container = self._container
         with container.work.claim_datastream("analyse", datastream_id) as claimed:
@@ -172,7 +186,7 @@ class Analyst:
             if datastream is None or datastream.derivation is not None:
                 return 0
             try:
-                self.analyse(datastream, now)
+                self.analyse(datastream, clock())
             except UnavailableError:
                 raise
             except Exception:

@@ -40,7 +40,7 @@ def dispatch_until(
             with container.db.listen(OUTBOX_CHANNEL) as listener:
                 while not stop.is_set() and leadership.held():
                     report = container.dispatcher.run_once(
-                        container.clock(), go_on=lambda: not stop.is_set() and leadership.held()
+                        container.clock(), go_on=lambda: not stop.is_set() and leadership.held(), clock=container.clock
                     )
                     if report.sent == 0:
                         listener.wait(look_again_s)

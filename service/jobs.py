@@ -123,7 +123,7 @@ def evaluate_once(container: Container) -> int:
     with container.work.claim("evaluate", CLAIM, after="quality") as changes:
         if changes:
             now = container.clock()
-            container.engine.evaluate(changes, now)
+            container.engine.evaluate(changes, now, container.clock)
             told = (began.isoformat(), judged, now.isoformat(), len(changes), container.clock().isoformat())
             LOG.debug("round begun %s, quality of %d judged %s, rules of %d evaluated %s", *told)
         return len(changes)
@@ -169,15 +169,18 @@ def run_schedule(container: Container, stop: threading.Event, held: Callable[[],
 
             return keep_on
 
+        def analyse_changed() -> int:
+            return analyst.analyse_changed(container.clock(), debounce, keep_on=patience(), clock=container.clock)
+
         scheduler.add_job(
-            lambda: guarded("analyse", lambda: analyst.analyse_changed(container.clock(), debounce, keep_on=patience()), stop),
+            lambda: guarded("analyse", analyse_changed, stop),
             "interval",
             seconds=settings.analyse_every_s,
             next_run_time=container.clock(),
             id="analyse",
         )
         scheduler.add_job(
-            lambda: guarded("tick", lambda: container.engine.tick(container.clock()), stop),
+            lambda: guarded("tick", lambda: container.engine.tick(container.clock(), container.clock), stop),
             "interval",
             seconds=settings.tick_every_s,
             next_run_time=container.clock(),

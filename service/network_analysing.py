@@ -25,6 +25,7 @@ from storage.analyses import FindingRow
 
 LOG = logging.getLogger("groundwatch.network")
 OF_THE_DATUM = "common_mode"
+Clock = Callable[[], datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,11 @@ class NetworkAnalyst:
         wanted = [group for group in groups_of(registry) if is_first is None or group.is_first == is_first]
         return {group.key: self.analyse(group, registry, now) for group in wanted}
 
-    def analyse_first(self, now: datetime) -> list[str]:
-        """Analyse marks and layers that changed, before their datastreams are analysed one by one; return the groups' keys."""
+    def analyse_first(self, clock: Clock) -> list[str]:
+        """Analyse marks and layers that changed, before their datastreams are analysed one by one; return the groups' keys.
+
+        The clock is asked before each group is read, after it was seen that it changed.
+        """
         changed = set(self._container.work.waiting("analyse"))
         if not changed and self._pending is not None:
             return []
@@ -78,14 +82,14 @@ class NetworkAnalyst:
         groups = groups_of(registry)
         touched = {group.key for group in groups if any(member.datastream_id in changed for member in group.members)}
         self._pending = {group.key for group in groups} if self._pending is None else self._pending | touched
-        return self._analyse_pending([group for group in groups if group.is_first], registry, now, timedelta())
+        return self._analyse_pending([group for group in groups if group.is_first], registry, clock, timedelta())
 
-    def analyse_rest(self, now: datetime, debounce: timedelta, *, keep_on: Callable[[], bool] = lambda: True) -> list[str]:
+    def analyse_rest(self, clock: Clock, debounce: timedelta, *, keep_on: Callable[[], bool] = lambda: True) -> list[str]:
         """Analyse wells, areas and lines that changed and were not analysed within `debounce`; return the groups' keys."""
         registry = read_registry(self._container)
         groups = [group for group in groups_of(registry) if not group.is_first]
         self._pending = (self._pending or set()) | {group.key for group in groups if self._has_changed(group)}
-        return self._analyse_pending(groups, registry, now, debounce, keep_on)
+        return self._analyse_pending(groups, registry, clock, debounce, keep_on)
 
     def _has_changed(self, group: Group) -> bool:
         """Whether a member was observed anew since the last look, or this is the first; derived members leave no work behind."""
@@ -100,14 +104,14 @@ class NetworkAnalyst:
         self,
         groups: Sequence[Group],
         registry: Registry,
-        now: datetime,
+        clock: Clock,
         debounce: timedelta,
         keep_on: Callable[[], bool] = lambda: True,
     ) -> list[str]:
         assert self._pending is not None
         done = []
         for group in groups:
-            last = self._analysed.get(group.key)
+            last, now = self._analysed.get(group.key), clock()
             if group.key not in self._pending or (last is not None and now - last < debounce) or not keep_on():
                 continue
             try:

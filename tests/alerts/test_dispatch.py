@@ -110,6 +110,21 @@ def test_receivers_are_served_at_the_same_time_and_each_in_order(world):
     assert len(quick.taken) == 1
 
 
+def test_each_is_dated_by_when_it_was_taken_over_and_not_by_when_the_run_began(world):
+    began = T0 + timedelta(days=9)
+    moments = [began]
+
+    class Slow(Recording):
+        def deliver(self, receiver, notification):
+            moments.append(moments[-1] + timedelta(seconds=30))
+            super().deliver(receiver, notification)
+
+    sender = dispatcher(world, Slow())
+    assert sender.run_once(began, clock=lambda: moments[-1]).sent == 3
+    sent = [item.sent_at for item in world.store.tables.outbox.values()]
+    assert sent == [began + timedelta(seconds=30 * number) for number in (1, 2, 3)]
+
+
 def test_what_no_retry_can_mend_is_a_dead_letter_and_can_be_replayed_under_its_key(world):
     notifier = Recording(DeliveryError("HTTP 400", retryable=False))
     sender = dispatcher(world, notifier)
