@@ -233,10 +233,11 @@ class StreamResolver:
         self, stream: SourceStream, observed: ObservedProperty, code: str, unit: str | None, datum: str | None
     ) -> Refusal | None:
         if not self.create:
-            missing = "station" if self.registry.station(stream.station) is None else "datastream"
+            missing, name = ("station", stream.station) if self.registry.station(stream.station) is None else ("datastream", code)
             return Refusal(
                 missing,
-                f"{code} does not exist and this import creates nothing. Remedy: configure it, or import the file by hand",
+                f"{code} does not exist and nothing is made by itself. Remedy: add it (groundwatch {missing} add {name} ...), then "
+                "replay what waits; or import the file by hand",
             )
         if unit is None:
             return Refusal("unit", _no_unit(code))

@@ -156,7 +156,7 @@ def prepare_messages(
     """
     registry.prepare_stations(sorted({message.station for message in messages if message.station}))
     given = _Round(registry, now, source_kind, uplinks or UplinkMemory())
-    return PreparedMessages([_prepare(message, given) for message in messages])
+    return PreparedMessages([_prepared(message, given) for message in messages])
 
 
 def commit_messages(
@@ -203,18 +203,32 @@ def _sender(result: _Prepared, given: _Round) -> Device | None:
     return device
 
 
-def _prepare(message: Message, given: _Round) -> _Prepared:
+def _prepared(message: Message, given: _Round) -> _Prepared:
+    """Parse a message and find where it goes; where that fails in a way that nobody foresaw, it is refused, for others wait behind it."""
     result = _Prepared(message, hashlib.sha256(message.payload).hexdigest())
+    try:
+        _prepare(result, given)
+    except UnavailableError:
+        raise
+    except Exception as fault:
+        LOG.exception("a message on %s cannot be read and goes to quarantine", message.source)
+        reason = f"the message cannot be read: {fault!r}. Remedy: look at the device's attributes, else report it; then replay"
+        result.refuse_all(Rejected(0, "internal", reason, message.payload))
+    return result
+
+
+def _prepare(result: _Prepared, given: _Round) -> None:
+    message = result.message
     try:
         device = _sender(result, given)
         if result.is_ignored:
             result.rejects.append(Rejected(0, "rejected_device", f"{result.identity} was rejected by a person", message.payload))
-            return result
+            return
         if result.station is None and _refuse_nobodys(result):
-            return result
+            return
         if device is not None and not _proves_itself(message, device):
             result.rejects.append(Rejected(0, "password", f"{device.code} carries another password", message.payload))
-            return result
+            return
         station = result.station or given.station(message)
         context = MessageContext(message.source, message.received_at, station, device.attributes if device else {})
         found = MESSAGE_FORMATS[message.format].elements(message.payload, context)
@@ -227,7 +241,7 @@ def _prepare(message: Message, given: _Round) -> _Prepared:
             )
     except InputError as fault:
         result.rejects.append(Rejected(0, fault.code, str(fault), message.payload))
-        return result
+        return
     result.rejects.extend(found.rejected)
     if found.uplink is not None:
         _date_like_the_first_copy(found, given.copies)
@@ -245,7 +259,6 @@ def _prepare(message: Message, given: _Round) -> _Prepared:
             result.elements.append((target, element))
     if not found.values and not found.runs and not found.rejected and not found.is_sign_of_life:
         result.rejects.append(Rejected(0, "value", "the payload holds no observation", message.payload))
-    return result
 
 
 def _take_runs(result: _Prepared, found: Elements, station: str, given: _Round) -> None:

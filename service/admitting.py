@@ -12,6 +12,7 @@ from typing import Any
 
 from domain.errors import ConflictError, InputError, NotFoundError
 from domain.model import Datastream, Device, DeviceStatus, Disclosure, Station, StationKind, datastream_code, station_code
+from ingest.device_attributes import check_attributes
 from ingest.formats import MESSAGE_FORMATS, MessageContext
 from service.bootstrap import Container
 from service.replaying import ReplayReport, replay_device
@@ -106,9 +107,10 @@ def admit(
             f"{device.code} belongs to station {device.station}.",
             remedy=f"move it: groundwatch device set {device.code} station={home}",
         )
-    created = _station(container, home, create, actor)
     said = {key: value for key, value in asdict(details or Details()).items() if value is not None}
     device = replace(device, station=home, status=DeviceStatus.ADMITTED, **said)
+    check_attributes(protocol, device.attributes, device.code)
+    created = _station(container, home, create, actor)
     container.devices.store(device, actor=actor)
     container.registers.forget()
     if create is not None:

@@ -111,7 +111,7 @@ def _values(
     content: Mapping[str, Any], info: Mapping[str, Any], tags: Mapping[str, Any], attributes: Mapping[str, Any], where: str
 ) -> Iterator[Value]:
     codec = _codec(info, tags, attributes, where)
-    parameters = _parameters(attributes.get("parameters"), where)
+    parameters = stated_parameters(attributes.get("parameters"), where)
     decoded, data = content.get("object"), content.get("data")
     if codec is not None and codec.object and isinstance(decoded, Mapping):
         yield from codec.decode_object(decoded, parameters, where=where)
@@ -143,7 +143,14 @@ def _codec(info: Mapping[str, Any], tags: Mapping[str, Any], attributes: Mapping
         return None
 
 
-def _parameters(stated: object, where: str) -> dict[str, float]:
+def stated_parameters(stated: object, where: str) -> dict[str, float]:
+    """Return the numbers that stand on a device's probe.
+
+    Raises
+    ------
+    FormatError
+        They are no mapping of numbers.
+    """
     if stated is None:
         return {}
     try:

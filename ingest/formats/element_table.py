@@ -6,6 +6,7 @@ A device's attributes change them for that device alone: `elements` (codes and w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,10 +16,14 @@ from typing import Any
 
 import yaml
 
-from domain.errors import ConfigurationError, InputError
+from domain.errors import ConfigurationError, InputError, UnitError
+from domain.model import CHANNEL_CODE, PROPERTY_CODE
+from domain.units import parse_unit
 from ingest.formats.timestamps import parse_zone
 
 FOLDER = Path(__file__).parent / "elements"
+_KEYS = frozenset({"property", "unit", "channel", "extent_s", "name", "keep_raw", "fields", "classes"})
+"""What a device may say differently of an element."""
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
@@ -79,8 +84,8 @@ class TableReader:
 
     def __init__(self, protocol: str, attributes: Mapping[str, Any], where: str) -> None:
         self.table = load_table(protocol)
-        self._own = _codes(attributes.get("elements"), "elements", where)
-        self._ignored = frozenset(str(code).upper() for code in attributes.get("ignored") or ())
+        self._own = {code.upper(): entry for code, entry in own_elements(attributes, where).items()}
+        self._ignored = frozenset(code.upper() for code in ignored_codes(attributes, where))
         self._known = {code.upper(): entry for code, entry in {**self.table["elements"], **self.table.get("series", {})}.items()}
         self.zone = parse_zone(str(attributes.get("zone") or self.table["zone"]), where=where)
 
@@ -121,16 +126,74 @@ class TableReader:
         return Place(key, None if unit is None else str(unit), round(float(entry.get("extent_s") or 0) * 1_000_000))
 
 
-def _codes(content: Any, name: str, where: str) -> dict[str, Mapping[str, Any]]:
+def own_elements(attributes: Mapping[str, Any], where: str) -> dict[str, Mapping[str, Any]]:
+    """Return the `elements` of a device's attributes by code.
+
+    Raises
+    ------
+    InputError
+        They are no mapping, or one of them says what cannot be.
+    """
+    content = attributes.get("elements")
     if content is None:
         return {}
     if not isinstance(content, Mapping) or not all(isinstance(entry, Mapping) for entry in content.values()):
         raise InputError(
-            f"the device's {name} are no mapping of codes.",
+            "the device's elements are no mapping of codes.",
             where=where,
             remedy='e.g. elements={"27": {"property": "injection_rate"}}',
         )
-    return {str(code).upper(): entry for code, entry in content.items()}
+    for code, entry in content.items():
+        _check_entry(str(code), entry, where)
+    return {str(code): entry for code, entry in content.items()}
+
+
+def _check_entry(code: str, entry: Mapping[str, Any], where: str) -> None:
+    def refuse(what: str, remedy: str) -> InputError:
+        return InputError(f"element {code} of the device: {what}.", where=where, remedy=remedy)
+
+    unknown = sorted(str(key) for key in entry if key not in _KEYS)
+    if unknown:
+        raise refuse(f"{', '.join(unknown)} is unknown", f"keys are {', '.join(sorted(_KEYS))}")
+    name, channel, unit = entry.get("property"), entry.get("channel"), entry.get("unit")
+    if name is not None and not (isinstance(name, str) and PROPERTY_CODE.match(name)):
+        raise refuse(f"{name!r} is no property", 'e.g. "property": "depth_to_water"')
+    if channel is not None and not (isinstance(channel, str) and CHANNEL_CODE.match(channel)):
+        raise refuse(f"{channel!r} is no channel", "write letters and digits")
+    if unit is not None and not _is_unit(unit):
+        raise refuse(f"{unit!r} is no unit", "write it as UCUM does, e.g. m3/h")
+    extent_s = entry.get("extent_s")
+    if extent_s is not None and not is_duration(extent_s):
+        raise refuse(f"extent_s {extent_s!r} is no number of seconds", 'e.g. "extent_s": 3600')
+    for key in ("fields", "classes"):
+        if not isinstance(entry.get(key, {}), Mapping):
+            raise refuse(f"{key} is no mapping", "leave it out")
+
+
+def _is_unit(value: object) -> bool:
+    try:
+        return isinstance(value, str) and parse_unit(value) is not None
+    except UnitError:
+        return False
+
+
+def is_duration(value: object) -> bool:
+    """Is this a number of seconds?"""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+
+
+def ignored_codes(attributes: Mapping[str, Any], where: str) -> frozenset[str]:
+    """Return the codes that nobody wants of a device.
+
+    Raises
+    ------
+    InputError
+        They are no list.
+    """
+    content = attributes.get("ignored") or ()
+    if not isinstance(content, list | tuple):
+        raise InputError("the device's ignored are no list of codes.", where=where, remedy='e.g. ignored=["26", "FF38"]')
+    return frozenset(str(code) for code in content)
 
 
 def unplaced_reason(code: str, unplaced: Unplaced, protocol: str) -> str:

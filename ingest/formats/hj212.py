@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from domain.errors import FormatError
+from domain.errors import FormatError, InputError
 from domain.observation import ParsedPayload, Rejected
 from domain.quality import Quality
 from ingest.formats.decoding import head
-from ingest.formats.element_table import Place, TableReader, Unplaced, microseconds, unplaced_reason
+from ingest.formats.element_table import Place, TableReader, Unplaced, is_duration, microseconds, unplaced_reason
 from ingest.formats.format import ImportContext
 from ingest.formats.frames import Piece, cut
 from ingest.formats.hj212_packet import FRAMING, Packet, packet_fault, packet_length, read_packet
@@ -66,10 +66,24 @@ def message_elements(raw: bytes, context: MessageContext) -> Elements:
         No packet begins anywhere in the bytes.
     """
     reader = TableReader(PROTOCOL, context.attributes, context.where)
-    return _parsed(raw, reader, context.attributes.get("periods"), context.where)
+    return _parsed(raw, reader, stated_periods(context.attributes, context.where), context.where)
 
 
-def _parsed(raw: bytes, reader: TableReader, periods: Any, where: str) -> Elements:
+def stated_periods(attributes: Mapping[str, Any], where: str) -> Mapping[str, float]:
+    """Return the seconds that a device's means cover, by command.
+
+    Raises
+    ------
+    InputError
+        They are no mapping of numbers.
+    """
+    content = attributes.get("periods") or {}
+    if not isinstance(content, Mapping) or not all(is_duration(value) for value in content.values()):
+        raise InputError("the device's periods are no seconds by command.", where=where, remedy='e.g. periods={"2051": 300}')
+    return {str(command): float(value) for command, value in content.items()}
+
+
+def _parsed(raw: bytes, reader: TableReader, periods: Mapping[str, float], where: str) -> Elements:
     found = Elements()
     times: dict[tuple[str, str, str], str] = {}
     is_any = False
@@ -79,7 +93,7 @@ def _parsed(raw: bytes, reader: TableReader, periods: Any, where: str) -> Elemen
             packet = read_packet(piece)
             stated = times.setdefault((packet.device, packet.request, packet.command), packet.fields.get(_DATA_TIME, ""))
             time = packet.fields.get(_DATA_TIME) or stated
-            _Message(packet, reader, periods if isinstance(periods, Mapping) else {}, time, line, piece, found).read()
+            _Message(packet, reader, periods, time, line, piece, found).read()
         elif kind is Piece.DAMAGED:
             found.rejected.append(Rejected(line, "crc", damage(piece), piece))
     if not is_any and not found.rejected:
@@ -102,7 +116,7 @@ class _Message:
 
     packet: Packet
     reader: TableReader
-    periods: Mapping[str, Any]
+    periods: Mapping[str, float]
     time: str
     line: int
     raw: bytes
@@ -220,7 +234,7 @@ def parse(raw: bytes, profile: Profile | None, context: ImportContext) -> Parsed
     """
     del profile
     reader = TableReader(PROTOCOL, {"zone": context.zone} if context.zone else {}, context.filename)
-    parts = [(device, _parsed(packets, reader, None, context.filename)) for device, packets in devices(raw)]
+    parts = [(device, _parsed(packets, reader, {}, context.filename)) for device, packets in devices(raw)]
     if not parts:
         raise FormatError("no HJ 212 packet begins here.", where=context.filename, remedy="give a file of ##LLLL packets")
     return payload_of(parts, context)

@@ -18,6 +18,7 @@ from domain.errors import FormatError
 from domain.model import CHANNEL_CODE, PROPERTY_CODE
 from domain.observation import Rejected
 from domain.quality import Quality
+from ingest.formats.element_table import ignored_codes, own_elements
 from ingest.formats.message import MessageContext
 from ingest.formats.native_json import NO_END, Element, Elements
 
@@ -119,8 +120,8 @@ def message_elements(raw: bytes, context: MessageContext) -> Elements:
     """Parse the payload of a birth or of data."""
     found = Elements()
     payload = read_payload(raw, where=context.where)
-    places = context.attributes.get("elements") or {}
-    ignored = frozenset(str(name) for name in context.attributes.get("ignored") or ())
+    places = own_elements(context.attributes, context.where)
+    ignored = ignored_codes(context.attributes, context.where)
     for line, metric in enumerate(payload.metrics, start=1):
         if metric.name == _SESSION or metric.name.startswith(_CONTROLS) or metric.name in ignored:
             continue
@@ -132,7 +133,7 @@ def message_elements(raw: bytes, context: MessageContext) -> Elements:
 
 
 def _add(
-    metric: Any, payload: Any, places: Mapping[str, Any], line: int, context: MessageContext, found: Elements
+    metric: Any, payload: Any, places: Mapping[str, Mapping[str, Any]], line: int, context: MessageContext, found: Elements
 ) -> tuple[str, str] | None:
     """Add one metric to the elements; return code and reason where it cannot be."""
     if not metric.name:
@@ -164,10 +165,10 @@ def _add(
     return None
 
 
-def _place(name: str, places: Mapping[str, Any]) -> tuple[str | None, str | None]:
+def _place(name: str, places: Mapping[str, Mapping[str, Any]]) -> tuple[str | None, str | None]:
     """Return key and unit of a metric; a key of None has no place."""
     said = places.get(name)
-    if isinstance(said, Mapping) and said.get("property"):
+    if said is not None and said.get("property"):
         channel = said.get("channel")
         unit = said.get("unit")
         return (f"{said['property']}:{channel}" if channel else str(said["property"])), (None if unit is None else str(unit))

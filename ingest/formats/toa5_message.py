@@ -7,6 +7,8 @@ The logger is known by the station name of its header; what its fields mean stan
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from domain.errors import ConfigurationError, FormatError
 from domain.observation import ParsedPayload, Rejected
@@ -39,17 +41,24 @@ def message_elements(raw: bytes, context: MessageContext) -> Elements:
     """
     zone = context.attributes.get("zone")
     described = ImportContext(context.where, station=context.station, zone=None if zone is None else str(zone))
-    return _elements(toa5.parse(raw, _profile(context), described))
+    return _elements(toa5.parse(raw, stated_profile(context.attributes, context.where), described))
 
 
-def _profile(context: MessageContext) -> Profile | None:
-    content = context.attributes.get("profile")
+def stated_profile(attributes: Mapping[str, Any], where: str) -> Profile | None:
+    """Return the profile of a device's attributes.
+
+    Raises
+    ------
+    FormatError
+        It is none.
+    """
+    content = attributes.get("profile")
     if content is None:
         return None
     try:
         return parse_profile(content, "the device's profile")
     except ConfigurationError as fault:
-        raise FormatError(fault.what, where=context.where, remedy="correct profile in the device's attributes") from fault
+        raise FormatError(fault.what, where=where, remedy="correct profile in the device's attributes") from fault
 
 
 def _elements(payload: ParsedPayload) -> Elements:

@@ -92,6 +92,7 @@ class TcpIngest:
         self._done: deque[tuple[Connection, bytes | None, bool]] = deque()
         self._connections: set[Connection] = set()
         self._allowances: dict[str, Allowance] = {}
+        self._failure: BaseException | None = None
         self._wake_in, self._wake_out = socket.socketpair()
         for end in (self._wake_in, self._wake_out):
             end.setblocking(False)
@@ -124,17 +125,19 @@ class TcpIngest:
         self.addresses[name] = listener.getsockname()[:2]
 
     def run(self, stop: threading.Event) -> None:
-        """Serve until `stop` is set; what is not committed then is not confirmed, and comes again."""
+        """Serve until `stop` is set, or until commits fail for good; what is not committed then is not confirmed, and comes again."""
         committer = threading.Thread(target=self._commit_until, args=(stop,), name="tcp commits", daemon=True)
         committer.start()
         LOG.info("listening for RTUs: %s", ", ".join(f"{name} on {host}:{port}" for name, (host, port) in self.addresses.items()))
         try:
-            while not stop.is_set():
+            while not stop.is_set() and self._failure is None:
                 self._serve_once()
         finally:
             committer.join(_LAST_RETRY_S)
             self._answer_all()
             self._close_all()
+        if self._failure is not None:
+            raise self._failure
 
     def _serve_once(self) -> None:
         for key, events in self._selector.select(_POLL_S):
@@ -299,6 +302,12 @@ class TcpIngest:
     # -- commits ------------------------------------------------------------------------------------------------------------
 
     def _commit_until(self, stop: threading.Event) -> None:
+        try:
+            self._commit_all(stop)
+        except BaseException as failure:
+            self._failure = failure
+
+    def _commit_all(self, stop: threading.Event) -> None:
         while not stop.is_set():
             batch = self._drain()
             if not batch:

@@ -17,6 +17,7 @@ from typing import Any
 
 from domain.errors import ConflictError, InputError, NotFoundError
 from domain.model import Device, DeviceStatus, StationKind
+from ingest.device_attributes import check_attributes
 from service.admitting import Details, NewStation, split_identity
 from service.admitting import admit as admit_device
 from service.admitting import reject as reject_device
@@ -86,6 +87,7 @@ class DeviceRegister:
         )
         if stored.status is DeviceStatus.ADMITTED and stored.station is None:
             raise InputError("station missing.", remedy=f"groundwatch device add {device.code} station=CODE")
+        check_attributes(stored.protocol, stored.attributes, stored.code)
         self.container.devices.store(stored, actor=getpass.getuser())
         return _entry(stored)
 

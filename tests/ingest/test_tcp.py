@@ -439,3 +439,28 @@ def test_a_packet_of_no_message_leaves_the_others_of_its_connection_alone() -> N
     wrong = framed(b"\0" * 10, packet=(5, 2), end=0x17)
     assert [item.payload for item in session.take(wrong)] == [wrong]
     assert [item.payload for item in session.take(packets[2])] == [b"".join(packets)]
+
+
+def test_commits_that_fail_for_good_end_the_server_instead_of_leaving_every_frame_unconfirmed(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("nobody thought of it")
+
+    monkeypatch.setattr(pipeline, "ingest_messages", fail)
+    server = TcpIngest(TcpSettings({"sl651": (LOOPBACK, 0)}), pipeline, lambda: NOW)
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            server.run(threading.Event())
+        except RuntimeError as failure:
+            failures.append(failure)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    with socket.create_connection(server.addresses["sl651"], timeout=5) as rtu:
+        rtu.sendall(SL651_WELL)
+        assert is_closed(rtu)
+    thread.join(15)
+    assert [str(failure) for failure in failures] == ["nobody thought of it"]
