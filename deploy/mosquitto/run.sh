@@ -8,7 +8,7 @@ config=${BROKER_CONFIG:-/mosquitto/config/mosquitto.conf}
 
 copy_accounts() {
   mkdir -p "$target"
-  for file in passwords access; do
+  for file in access passwords; do  # the broker reads the passwords first: whoever it knows has the rights written with them
     cp "$source/$file" "$target/$file.new"
     chmod 600 "$target/$file.new"
     if [ "$(id -u)" -eq 0 ] && id mosquitto >/dev/null 2>&1; then

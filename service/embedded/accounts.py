@@ -99,10 +99,14 @@ class AccountFiles:
         }
 
     def write(self, accounts: dict[str, BrokerAccount]) -> None:
-        """Write the list and both of Mosquitto's files."""
+        """Write the list and both of Mosquitto's files.
+
+        The access file goes first: the broker reads it after the passwords, so whoever it knows by a password has the rights that were
+        written with it.
+        """
         listing = json.dumps({name: asdict(account) for name, account in accounts.items()}, ensure_ascii=False, indent=1)
         passwords = "".join(f"{name}:{account.password_hash}\n" for name, account in accounts.items())
-        for path, text in ((self._list, listing), (self.passwords, passwords), (self.access, access_text(accounts))):
+        for path, text in ((self._list, listing), (self.access, access_text(accounts)), (self.passwords, passwords)):
             write_private(path, text, self._owner.own)
 
     def set_service(self, password: str) -> None:

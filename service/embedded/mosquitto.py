@@ -20,6 +20,8 @@ from service.embedded.programs import Mosquitto
 from service.embedded.secrets_file import write_private
 
 START_TIMEOUT_S = 60.0
+ACCEPTED, NOT_AUTHORISED = 0, 5
+"""Answers of MQTT 3.1.1 to a login."""
 NO_COUNT_LIMIT = 2**31 - 1
 """Not 0: Mosquitto 2.0 then ends the connection of a client whose message it has refused ("Quota exceeded")."""
 
@@ -92,7 +94,7 @@ def log_in(port: int, user: str, password: str, timeout_s: float = 2.0) -> int:
 
 def _answers(port: int, password: str) -> bool:
     try:
-        return log_in(port, SERVICE_USER, password) == 0
+        return log_in(port, SERVICE_USER, password) == ACCEPTED
     except UnavailableError:
         return False
 

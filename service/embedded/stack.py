@@ -21,6 +21,7 @@ from service.embedded import mosquitto, ports, postgres
 from service.embedded.accounts import SERVICE_USER, AccountFiles
 from service.embedded.addresses import StackAddresses, StackStatus
 from service.embedded.home import Account, Layout, default_home, prepare, server_account
+from service.embedded.live_accounts import LiveAccounts
 from service.embedded.ownership import Ownership
 from service.embedded.processes import Server, wait_until
 from service.embedded.programs import Programs
@@ -207,21 +208,16 @@ class EmbeddedStack:
         self._start_postgres()
 
     def add_device(self, station_code: str, password: str) -> None:
-        """Let a device publish under its own station; known to the running broker at once."""
+        """Let a device publish under its own station; the running broker knows it when this returns."""
         self._accounts.add(station_code, password)
-        self._reload_broker()
 
     def add_gateway(self, name: str, password: str, stations: tuple[str, ...] = (), topics: tuple[str, ...] = ()) -> None:
         """Let a gateway publish for several stations, and on further topics (ChirpStack's `application/#`, say)."""
         self._accounts.add(name, password, stations, topics)
-        self._reload_broker()
 
     def remove_device(self, name: str) -> bool:
-        """Withdraw a device's or gateway's account; return whether it was known."""
-        known = self._accounts.remove(name)
-        if known:
-            self._reload_broker()
-        return known
+        """Withdraw a device's or gateway's account, and its connections; return whether it was known."""
+        return self._accounts.remove(name)
 
     @property
     def addresses(self) -> StackAddresses:
@@ -383,12 +379,6 @@ class EmbeddedStack:
         if server in self._owned:
             self._owned.remove(server)
 
-    def _reload_broker(self) -> None:
-        """Mosquitto reads its account files again at SIGHUP; connections of withdrawn accounts lose their rights."""
-        broker = self._mosquitto or mosquitto.running(self.layout)
-        if broker is not None:
-            broker.send(signal.SIGHUP)
-
     # --- memory -------------------------------------------------------------------------------------------------
 
     def _read_ports(self) -> None:
@@ -401,9 +391,11 @@ class EmbeddedStack:
         unfinished.replace(self.layout.state)
 
     @property
-    def _accounts(self) -> AccountFiles:
-        account = self._account or server_account(self.layout.database)
-        return AccountFiles(self.layout.broker, account)
+    def _accounts(self) -> LiveAccounts:
+        if self._mosquitto is None:  # somebody else's, where it runs
+            self._read_ports()
+        files = AccountFiles(self.layout.broker, self._account or server_account(self.layout.database))
+        return LiveAccounts(files, self._mosquitto or mosquitto.running(self.layout), self._ports["mqtt"])
 
     @property
     def _known_account(self) -> Account:

@@ -161,6 +161,7 @@ class Device:
         self._client.username_pw_set(station, password)
         self._client.connect(broker.host, broker.port)
         self._client.loop_start()
+        wait_until(self._client.is_connected, 10, f"the broker takes {station} in")
 
     def send(self, depth_m: float, at: datetime, station: str | None = None) -> None:
         body = json.dumps({"t": at.isoformat(), "depth_to_water": depth_m})
