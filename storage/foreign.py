@@ -16,7 +16,7 @@ from psycopg.rows import dict_row
 from domain.alert import Level, MessageStatus, MessageType
 from domain.errors import NotFoundError
 from domain.foreign import ForeignAcknowledgement, ForeignAlert, ForeignMessage, OwedAnswer, Reference
-from storage.alerts import AlertUnitOfWork
+from storage.alert_work import AlertUnitOfWork
 from storage.database import Connection, Database, refusals_are_conflicts
 from storage.json_values import jsonb
 from storage.queries import load_statements
