@@ -41,6 +41,8 @@ AT_ONCE = 1000
 GROUP = 50
 PAGE = 1000
 """Scopes that are carried forward in one transaction; scopes in one that may change alerts; rows in one page of a listing."""
+LOOKED_OVER = 10
+"""Scopes in one transaction where a new rule looks over all of them: a round on any of these waits until it ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,12 +168,12 @@ class AlertEngine(Decisions):
             self._mark = mark
         return self._catalogue
 
-    def _run(self, tasks: Sequence[_Task], times: Times) -> Report:
+    def _run(self, tasks: Sequence[_Task], times: Times, together: int = GROUP) -> Report:
         report = Report(faulty_rules=dict(self._catalogue.faulty))
         if tasks:
             rest = [task for group in batched(tasks, AT_ONCE) for task in self._carry_group(group, times, report)]
             audience = self._audience(times.as_of) if rest else None
-            for group in batched(rest, GROUP):
+            for group in batched(rest, together):
                 if audience is not None:
                     self._run_group(group, audience, times, report)
         return report
@@ -300,7 +302,7 @@ class AlertEngine(Decisions):
         catalogue = self._rules()
         report = self._silent(catalogue, times)
         if self._looked_over != catalogue.key:
-            _add(report, self._run(self._unseen(catalogue), times))
+            _add(report, self._run(self._unseen(catalogue), times, LOOKED_OVER))
             self._looked_over = catalogue.key
         audience = self._audience(now)
         report.notifications += Releaser(self._store, self._recorder, self._about_alert).run(audience, times.clock)

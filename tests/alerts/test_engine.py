@@ -277,17 +277,6 @@ def test_a_datastream_without_interval_or_observation_is_never_called_silent():
     assert world.alerts == []
 
 
-def test_a_new_rule_looks_over_what_is_stored_at_the_next_tick():
-    from alerts.rules import parse_rule
-
-    world = World()
-    world.feed(DEPTH_CODE, [(0, 13.0)])
-    assert world.alerts == []
-    world.store.save_rule(parse_rule(DEPTH), now=day(1))
-    world.engine.tick(day(1))
-    assert world.alerts[0].state is AlertState.FIRING
-
-
 def test_a_changed_rule_closes_its_alert_without_calling_it_false():
     from alerts.rules import parse_rule
 
