@@ -166,7 +166,7 @@ def test_an_observation_costs_no_more_with_two_thousand_unrelated_rules(count):
     world = World(DEPTH, *unrelated(count))
     for number in range(30):
         world.feed(CODE, [(number / 24, 9.0 + number * 0.01)])
-    catalogue = world.engine._catalogue
+    catalogue = world.engine._tasks.catalogue
     first = catalogue.looked_at
     for number in range(30, 60):
         world.feed(CODE, [(number / 24, 9.0 + number * 0.01)])
