@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
-from service.cli import build_parser
+from service.parser import build_parser
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("broker-accounts", "migrate", "ingest", "worker", "serve")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from service.cli import REGISTERS, build_parser
+from service.parser import REGISTERS, build_parser
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTRACT = (
