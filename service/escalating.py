@@ -55,7 +55,8 @@ def escalate_alerts(container: Container) -> list[AlertRecord]:
 def escalate_answers(container: Container) -> list[AlertRecord]:
     """Tell the next body of each answer that a partner owes for longer than agreed and return the alerts that it is about."""
     steps = _steps(container, "partners") or _steps(container, "acknowledgement")
-    told = AnswerEscalator(container.alerts, steps).run(owed_answers(container), container.clock())
+    now = container.clock()  # before what was answered is read: an answer that came in time is seen
+    told = AnswerEscalator(container.alerts, steps).run(owed_answers(container), now)
     for alert, item in told:
         LOG.info("partner %s has not answered alert %s in time", item.owed.partner, alert.identifier)
     return [alert for alert, _ in told]
@@ -127,7 +128,7 @@ def escalate_cases(container: Container) -> list[Case]:
             tx.enqueue(escalation_notifications(case, due, receivers, node.code if node else "", now))
         LOG.info("case %s is overdue and told to %s", case.code, due.to)
 
-    return container.case_desk.escalate(_overdue(container), steps, now, tell)
+    return container.case_desk.escalate(_overdue(container, now), steps, now, tell)
 
 
 def _steps(container: Container, matter: str) -> tuple[EscalationStep, ...]:
@@ -136,11 +137,11 @@ def _steps(container: Container, matter: str) -> tuple[EscalationStep, ...]:
     return read_escalation(configured or (), f"node.escalation.{matter}")
 
 
-def _overdue(container: Container) -> list[Case]:
+def _overdue(container: Container, now: datetime) -> list[Case]:
     found: list[Case] = []
     place = None
     while True:
-        page, place = container.cases.list_cases(CaseQuery(overdue_at=container.clock()), after=place, limit=PAGE)
+        page, place = container.cases.list_cases(CaseQuery(overdue_at=now), after=place, limit=PAGE)
         found += page
         if place is None:
             return found
