@@ -45,6 +45,7 @@ _ROOM_REMEDY = "make room where PostgreSQL keeps its data (df -h); the caller tr
 _LIMIT_REMEDY = "raise max_connections or the role's CONNECTION LIMIT, or end other clients; the caller tries again"
 _LOCKS_REMEDY = "set max_locks_per_transaction = 1024 in postgresql.conf and restart PostgreSQL"
 _LIMIT_WORDS = ("too many connections", "too many clients", "remaining connection slots")
+_NO_ROOM_WORDS = "No space left on device"
 """What a refused connection is told apart by: without a connection there is no error code."""
 
 
@@ -131,7 +132,7 @@ class Database:
             with psycopg.connect(self.url, connect_timeout=2):
                 return ""
         except psycopg.OperationalError as error:
-            return f" ({_first_line(error)})"
+            return _first_line(error)
 
     def ping(self) -> None:
         """Raise `UnavailableError` unless the server answers."""
@@ -179,12 +180,19 @@ def _told_in_our_words(why_none: Callable[[], str] = str) -> Iterator[None]:
     except errors.TooManyConnections as error:
         raise ConnectionLimitError(_first_line(error), where="database", remedy=_LIMIT_REMEDY) from error
     except PoolTimeout as error:
-        why = why_none()
-        if any(words in why for words in _LIMIT_WORDS):
-            raise ConnectionLimitError(f"{_first_line(error)}{why}", where="database", remedy=_LIMIT_REMEDY) from error
-        raise UnavailableError(f"{_first_line(error)}{why}", where="database", remedy=_REMEDY) from error
+        raise unreachable(_first_line(error), why_none()) from error
     except (psycopg.OperationalError, psycopg.InterfaceError, PoolClosed, TooManyRequests) as error:
         raise UnavailableError(_first_line(error), where="database", remedy=_REMEDY) from error
+
+
+def unreachable(what: str, why: str) -> UnavailableError:
+    """Return the error for a connection that was not to be had, by what the server said of it: a refused connection has no error code."""
+    said = f"{what}: {why}" if why else what
+    if any(words in why for words in _LIMIT_WORDS):
+        return ConnectionLimitError(said, where="database", remedy=_LIMIT_REMEDY)
+    if _NO_ROOM_WORDS in why:
+        return DiskFullError(said, where="database", remedy=_ROOM_REMEDY)
+    return UnavailableError(said, where="database", remedy=_REMEDY)
 
 
 def _is_beyond_us(error: psycopg.DataError) -> bool:

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import yoyo
 
-from domain.errors import ConfigurationError, UnavailableError
+from domain.errors import ConfigurationError
+from storage.database import unreachable
 from storage.queries import load_statements
 
 SQL = load_statements("migrate")
@@ -118,9 +119,7 @@ def _connection(url: str) -> Iterator[psycopg.Connection[Any]]:
     try:
         connection = psycopg.connect(url, autocommit=True, connect_timeout=10, application_name="groundwatch migrate")
     except psycopg.OperationalError as error:
-        raise UnavailableError(
-            f"the database cannot be reached: {str(error).strip()}", remedy="see that PostgreSQL runs and that the URL names it"
-        ) from error
+        raise unreachable("the database cannot be reached", str(error).strip()) from error
     with connection:
         yield connection
 

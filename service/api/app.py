@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
+from anyio import CapacityLimiter
 from fastapi import Depends, FastAPI
 
 from service.api import problems, stream
@@ -115,6 +116,7 @@ def create_app(container: Any, *, listen: bool = True) -> FastAPI:
     app.state.hub = hub
     app.state.metrics = metrics
     app.state.readiness = Readiness(container, container.clock())
+    app.state.health_threads = CapacityLimiter(4)
     app.state.throttle = LoginThrottle()
     for module in _ROUTERS:
         app.include_router(module.router)

@@ -16,11 +16,14 @@ from prometheus_client.registry import Collector
 
 from domain.alert import Level
 from domain.errors import GroundWatchError
+from service.api.deadline import Deadline
 from service.api.processes import MISSED_FOR, process_families
 from storage.gauges import GaugeRepository, Gauges
 from storage.heartbeats import HeartbeatRepository
 
 log = logging.getLogger(__name__)
+ANSWER_S = 5.0
+NO_ANSWER = "no-answer"
 _OUTCOMES = ("accepted", "duplicate", "corrected", "rejected")
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -31,6 +34,13 @@ class DatabaseCollector(Collector):
     def __init__(self, container: Any, gauges: GaugeRepository | None = None) -> None:
         self.container = container
         self.gauges = gauges
+        self._reading = Deadline(self._read, ANSWER_S)
+
+    def _read(self) -> tuple[Gauges, datetime, list[Any]]:
+        now = self.container.clock()
+        if self.gauges is None:
+            self.gauges = GaugeRepository(self.container.db)
+        return self.gauges.read(now), now, HeartbeatRepository(self.container.db).recent(MISSED_FOR)
 
     def describe(self) -> Iterator[Metric]:
         """Return nothing: registering must not ask the database."""
@@ -39,17 +49,13 @@ class DatabaseCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics; `groundwatch_database_up` is 0 and the rest absent while the database is out of reach."""
         up = GaugeMetricFamily("groundwatch_database_up", "Whether the database answered this scrape.")
-        now = self.container.clock()
         try:
-            if self.gauges is None:
-                self.gauges = GaugeRepository(self.container.db)
-            reading = self.gauges.read(now)
-            processes = HeartbeatRepository(self.container.db).recent(MISSED_FOR)
-        except GroundWatchError as error:
+            reading, now, processes = self._reading.answer()
+        except (GroundWatchError, TimeoutError) as error:
             log.warning("no gauges for this scrape: %s", error)
             up.add_metric([], 0)
             fault = GaugeMetricFamily("groundwatch_database_fault", "Why the database did not answer.", labels=["fault"])
-            fault.add_metric([error.code], 1)
+            fault.add_metric([error.code if isinstance(error, GroundWatchError) else NO_ANSWER], 1)
             yield from (up, fault)
             return
         up.add_metric([], 1)

@@ -92,7 +92,7 @@ def _query_names(dependant: Any) -> Iterator[str]:
         yield from _query_names(inner)
 
 
-def refuse_unknown(request: Request) -> None:
+async def refuse_unknown(request: Request) -> None:
     """Refuse query parameters that the endpoint does not know: a misspelt `form=` must not return everything."""
     dependant = getattr(request.scope.get("route"), "dependant", None)
     if dependant is None:

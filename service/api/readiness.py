@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from domain.errors import GroundWatchError
+from service.api.deadline import Deadline
 from service.api.processes import MISSED_FOR, trouble_of
 from storage.gauges import GaugeRepository
 from storage.heartbeats import HeartbeatRepository
@@ -24,6 +25,9 @@ KEEP_S = 2.0
 GRACE = timedelta(minutes=15)
 BACKLOG_LIMIT_S = 300.0
 BROKER_TIMEOUT_S = 2.0
+ANSWER_S = 3.0
+"""How long the database may take to answer all that is asked of it here."""
+_HANGS_REMEDY = "see what it waits for (its load, its disk, the network to it); everything goes on by itself when it answers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +55,29 @@ class Readiness:
         self.started_at = started_at
         self._lock = threading.Lock()
         self._kept: tuple[float, list[Check]] | None = None
+        self._database = Deadline(self._of_the_database, ANSWER_S)
 
     def checks(self) -> list[Check]:
         """Return every check."""
         with self._lock:
             if self._kept is not None and time.monotonic() - self._kept[0] < KEEP_S:
                 return self._kept[1]
-            database = self._checked("database", self._ping)
-            found = [database]
-            if database.ok:
-                migrations = self._checked("migrations", self._migrations)
-                found.append(migrations)
-                if migrations.ok:
-                    found.append(self._checked("freshness", self._freshness))
-                    found += [self._checked(name, partial(self._process, name)) for name in ("ingest", "worker")]
+            try:
+                found = list(self._database.answer())
+            except TimeoutError as late:
+                found = [Check("database", False, f"the database gives {late}. Remedy: {_HANGS_REMEDY}")]
             found += [self._checked("broker", self._broker), self._checked("disk", self._disk)]
             self._kept = (time.monotonic(), found)
             return found
+
+    def _of_the_database(self) -> list[Check]:
+        found = [self._checked("database", self._ping)]
+        if found[-1].ok:
+            found.append(self._checked("migrations", self._migrations))
+        if found[-1].ok:
+            found.append(self._checked("freshness", self._freshness))
+            found += [self._checked(name, partial(self._process, name)) for name in ("ingest", "worker")]
+        return found
 
     def _checked(self, name: str, check: Callable[[], str | None]) -> Check:
         try:

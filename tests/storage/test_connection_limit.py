@@ -5,8 +5,9 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from domain.errors import ConnectionLimitError, UnavailableError
-from storage.database import Database
+from domain.errors import ConnectionLimitError, DiskFullError, UnavailableError
+from storage.database import Database, unreachable
+from storage.migrate import pending
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.stack
@@ -30,7 +31,18 @@ def test_a_connection_limit_is_named_and_left_behind(own_database_url: str) -> N
             with psycopg.connect(url) as only, Database(url, wait_s=0.5) as database:
                 with pytest.raises(ConnectionLimitError, match="too many connections"):
                     database.ping()
+                with pytest.raises(ConnectionLimitError, match="too many connections"):
+                    pending(url)
                 only.close()
                 wait_until(lambda: answers(database), 60, "a connection of the same pool")
         finally:
             admin.execute(f"DROP ROLE {role}")
+
+
+def test_a_refused_connection_is_told_apart_by_what_the_server_said() -> None:
+    full = unreachable("no connection", "FATAL:  could not write init file: No space left on device")
+    assert isinstance(full, DiskFullError)
+    assert "make room" in str(full)
+    assert isinstance(unreachable("no connection", "FATAL:  sorry, too many clients already"), ConnectionLimitError)
+    assert type(unreachable("no connection", "connection refused")) is UnavailableError
+    assert str(unreachable("no connection", "")).startswith("database: no connection. Remedy")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, TypeVar
 
+from anyio import to_thread
 from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse, Response
@@ -13,10 +16,11 @@ from domain.errors import PermissionDeniedError
 from service.api.problems import RETRY_AFTER_S
 
 router = APIRouter(tags=["health"])
+T = TypeVar("T")
 
 
 @router.get("/healthz", summary="Liveness: this process answers")
-def healthz() -> dict[str, str]:
+async def healthz() -> dict[str, str]:
     """Answer as long as the process lives; nothing else is asked."""
     return {"status": "ok"}
 
@@ -26,9 +30,9 @@ def healthz() -> dict[str, str]:
     summary="Readiness: database, migrations, freshness, ingest, worker, broker, disk",
     responses={503: {"description": "Not ready."}},
 )
-def readyz(request: Request) -> JSONResponse:
+async def readyz(request: Request) -> JSONResponse:
     """Answer 200 when every check is ok, else 503 with the reasons."""
-    checks = request.app.state.readiness.checks()
+    checks = await _aside(request, request.app.state.readiness.checks)
     ready = all(check.ok for check in checks)
     body: dict[str, Any] = {
         "status": "ready" if ready else "not ready",
@@ -39,12 +43,18 @@ def readyz(request: Request) -> JSONResponse:
 
 
 @router.get("/metrics", summary="Prometheus metrics, from loopback only", response_class=Response)
-def metrics(request: Request) -> Response:
+async def metrics(request: Request) -> Response:
     """Give the metrics to this machine alone; what a proxy forwards does not count as this machine."""
     forwarded = {"forwarded", "x-forwarded-for", "x-real-ip"} & set(request.headers)
     if forwarded or not _is_loopback(request.client.host if request.client else ""):
         raise PermissionDeniedError("metrics are read from this machine only.", remedy="scrape 127.0.0.1 on the server itself")
-    return Response(generate_latest(request.app.state.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    text = await _aside(request, partial(generate_latest, request.app.state.metrics.registry))
+    return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def _aside(request: Request, ask: Callable[[], T]) -> T:
+    """Ask in threads of our own: those of the other requests may all be waiting for the database that we are to tell of."""
+    return await to_thread.run_sync(ask, limiter=request.app.state.health_threads)
 
 
 def _is_loopback(host: str) -> bool:
