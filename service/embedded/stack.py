@@ -7,7 +7,6 @@ the addresses of both servers.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -26,6 +25,7 @@ from service.embedded.ownership import Ownership
 from service.embedded.processes import Server, wait_until
 from service.embedded.programs import Programs
 from service.embedded.provision import find_or_provision
+from service.embedded.remembered_ports import RememberedPorts
 from service.embedded.secrets_file import Secrets, read_or_make
 
 POSTGRES_STOP = (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)
@@ -33,7 +33,6 @@ MOSQUITTO_STOP = (signal.SIGTERM, signal.SIGKILL)
 STOP_PATIENCE_S = 20.0
 HANDOVER_S = 60.0
 ATTACH_TIMEOUT_S = 900.0
-START_ATTEMPTS = 5
 
 Log = Callable[[str], None]
 T = TypeVar("T")
@@ -71,8 +70,7 @@ class EmbeddedStack:
         self._secrets: Secrets | None = None
         self._postgres: Server | None = None
         self._mosquitto: Server | None = None
-        self._ports = {"postgres": ports.POSTGRES_PORT, "mqtt": ports.MQTT_PORT}
-        self._told: set[str] = set()
+        self._ports = RememberedPorts(self.layout.state, log)
         self._owned: list[Server] = []
         self._ownership = Ownership(self.layout)
 
@@ -120,7 +118,7 @@ class EmbeddedStack:
             self._ownership.tell_keeper(server, 0)
         self._owned.clear()
         self._postgres = self._mosquitto = None
-        self._told.clear()
+        self._ports.forget_who_was_told()
         self._ownership.stop_keeper()
         self._ownership.release()
 
@@ -199,7 +197,7 @@ class EmbeddedStack:
 
     def _has_fallen(self, name: str, server: Server | None) -> bool:
         """A server that was stopped on purpose, or that somebody else started, has not fallen."""
-        return name in self._told and server is not None and not server.is_alive()
+        return self._ports.was_told(name) and server is not None and not server.is_alive()
 
     def restart_postgres(self) -> None:
         """Stop PostgreSQL if it still runs and start it again on the same port, recovering after a kill."""
@@ -236,7 +234,7 @@ class EmbeddedStack:
 
     def status(self) -> StackStatus:
         """Tell what runs in this home, whoever started it."""
-        self._read_ports()
+        self._ports.read()
         database, broker = postgres.running(self.layout), mosquitto.running(self.layout)
         return StackStatus(
             home=str(self.layout.home),
@@ -276,7 +274,7 @@ class EmbeddedStack:
         self._account = server_account(self.layout.database)
         prepare(self.layout, self._account)
         self._secrets = read_or_make(self.layout.secrets)
-        self._read_ports()
+        self._ports.read()
 
     def _start_servers(self) -> None:
         self._programs = find_or_provision(self.layout, self._known_account, self._log)
@@ -306,7 +304,7 @@ class EmbeddedStack:
             )
             return postgres.start(programs.postgres, self.layout, self._known_account, values)
 
-        self._postgres = self._start_on_free_port("postgres", start_on)
+        self._postgres = self._ports.start("postgres", start_on)
         self._own(self._postgres, signal.SIGINT)
         postgres.ensure_database(programs.postgres, self._ports["postgres"], secrets.database)
 
@@ -317,41 +315,8 @@ class EmbeddedStack:
         def start_on(port: int) -> Server:
             return mosquitto.start(programs.mosquitto, self.layout, self._known_account, port, secrets.broker, limit)
 
-        self._mosquitto = self._start_on_free_port("mqtt", start_on)
+        self._mosquitto = self._ports.start("mqtt", start_on)
         self._own(self._mosquitto, signal.SIGTERM)
-
-    def _start_on_free_port(self, name: str, start_on: Callable[[int], Server]) -> Server:
-        """Start on the remembered port, or step around one that is taken and say so."""
-        taken: set[int] = set()
-        for _ in range(START_ATTEMPTS):
-            port = self._told_port(name) or ports.choose(self._ports[name], frozenset(taken))
-            if port != self._ports[name]:
-                self._log(f"port {self._ports[name]} is taken; {name} listens on {port}")
-            try:
-                server = start_on(port)
-            except postgres.PortTakenError:
-                taken.add(port)
-                continue
-            self._ports[name] = port
-            self._told.add(name)
-            self._write_ports()
-            return server
-        raise ConfigurationError(
-            f"ports {sorted(taken)} were taken while the server started", where=ports.LOOPBACK, remedy="start again"
-        )
-
-    def _told_port(self, name: str) -> int | None:
-        """Return the port that clients were told already, and no other while they live; None before the first start."""
-        if name not in self._told:
-            return None
-        port = self._ports[name]
-        if not ports.is_free(port):
-            raise UnavailableError(
-                f"port {port} of {name} was taken by another program while {name} was down",
-                where=ports.LOOPBACK,
-                remedy="end what listens there; it is tried again",
-            )
-        return port
 
     def _attach(self) -> StackAddresses:
         """Use the stack that another living process owns."""
@@ -366,7 +331,7 @@ class EmbeddedStack:
         self._log(f"using the stack that process {self._ownership.owner_pid()} runs")
         self._programs = find_or_provision(self.layout, self._known_account, self._log)
         self._postgres, self._mosquitto = postgres.running(self.layout), mosquitto.running(self.layout)
-        self._read_ports()
+        self._ports.read()
         return self.addresses
 
     def _own(self, server: Server, number: signal.Signals) -> None:
@@ -381,19 +346,10 @@ class EmbeddedStack:
 
     # --- memory -------------------------------------------------------------------------------------------------
 
-    def _read_ports(self) -> None:
-        if self.layout.state.exists():
-            self._ports.update(json.loads(self.layout.state.read_text(encoding="ascii")))
-
-    def _write_ports(self) -> None:
-        unfinished = self.layout.state.with_suffix(".unfinished")
-        unfinished.write_text(json.dumps(self._ports), encoding="ascii")
-        unfinished.replace(self.layout.state)
-
     @property
     def _accounts(self) -> LiveAccounts:
         if self._mosquitto is None:  # somebody else's, where it runs
-            self._read_ports()
+            self._ports.read()
         files = AccountFiles(self.layout.broker, self._account or server_account(self.layout.database))
         return LiveAccounts(files, self._mosquitto or mosquitto.running(self.layout), self._ports["mqtt"])
 
