@@ -189,14 +189,24 @@ class TcpIngest:
         except BlockingIOError:
             return
         except OSError:
-            arrived = b""
-        if not arrived:
             self._close(connection)
             return
-        connection.heard_s = time.monotonic()
-        self._take(connection, connection.received + arrived, is_final=False)
+        if not arrived:
+            self._end(connection)
+            return
+        so_far = connection.received + arrived
+        self._take(connection, so_far, is_final=False)
+        if connection.received != so_far or so_far == arrived:
+            connection.heard_s = time.monotonic()  # else a frame only goes on arriving, and that may not take for ever
         if connection.damaged > self.settings.max_damaged or connection.noise > self.settings.max_noise_bytes:
             LOG.warning("the connection of %s sends no sound frames and is closed", connection.peer)
+            self._close(connection)
+
+    def _end(self, connection: Connection) -> None:
+        """Close what its device closed, unless it waits for answers: it may have closed for sending alone."""
+        if connection.unanswered:
+            connection.ended_s = time.monotonic()
+        else:
             self._close(connection)
 
     def _take(self, connection: Connection, received: bytes, *, is_final: bool) -> None:
@@ -246,8 +256,12 @@ class TcpIngest:
             self.metrics.add(connections_idle=1)
             self._close(connection)
             return
+        is_answered = not (connection.unanswered or connection.outgoing)
+        if connection.ended_s is not None and (is_answered or now_s - connection.ended_s > settings.linger_s):
+            self._close(connection)
+            return
         has_room = connection.unanswered < settings.max_unanswered and self._waiting.qsize() < settings.max_waiting
-        may_read = has_room and now_s >= connection.paused_until_s
+        may_read = has_room and now_s >= connection.paused_until_s and connection.ended_s is None
         wanted = (selectors.EVENT_READ if may_read else 0) | (selectors.EVENT_WRITE if connection.outgoing else 0)
         self._want(connection, wanted)
 

@@ -20,7 +20,9 @@ class TcpSettings:
     max_connections, max_connections_per_address
         More are closed at once; many RTUs may stand behind one address of their mobile network.
     idle_s
-        A connection that sends nothing for so long is closed.
+        A connection that sends nothing for so long is closed, and so is one whose frame takes longer to arrive.
+    linger_s
+        One that its device has closed for sending is kept so long for the answers it still waits for.
     first_frame_s
         So is one that has sent no sound frame so long after it was made.
     frames_per_minute
@@ -39,6 +41,7 @@ class TcpSettings:
     max_connections: int = 1000
     max_connections_per_address: int = 200
     idle_s: float = 900.0
+    linger_s: float = 10.0
     first_frame_s: float = 120.0
     frames_per_minute: float = 600.0
     max_damaged: int = 20
@@ -83,4 +86,5 @@ class Connection:
     noise: int = 0
     paused_until_s: float = 0.0
     has_sent_a_frame: bool = False
+    ended_s: float | None = None
     is_closed: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -464,3 +465,41 @@ def test_commits_that_fail_for_good_end_the_server_instead_of_leaving_every_fram
         assert is_closed(rtu)
     thread.join(15)
     assert [str(failure) for failure in failures] == ["nobody thought of it"]
+
+
+def test_a_device_that_closes_for_sending_gets_its_confirmation(serve: Serve, store: MemoryStore) -> None:
+    server = serve()
+    with server.connect() as rtu:
+        rtu.sendall(SL651_WELL)
+        rtu.shutdown(socket.SHUT_WR)
+        assert read(rtu, len(WELL_ANSWER)) == WELL_ANSWER
+        assert is_closed(rtu)
+    wait_until(lambda: server.metrics.connections == 0)
+    assert store.quarantine == []
+
+
+def test_a_connection_that_was_closed_for_sending_is_not_kept_for_ever(serve: Serve, store: MemoryStore) -> None:
+    server = serve(linger_s=0.3)
+    store.is_out_of_reach = True
+    with server.connect() as rtu:
+        rtu.sendall(SL651_WELL)
+        rtu.shutdown(socket.SHUT_WR)
+        assert is_closed(rtu)
+    wait_until(lambda: server.metrics.connections == 0)
+    store.is_out_of_reach = False
+    wait_until(lambda: store.rows)
+
+
+def test_a_frame_that_never_ends_holds_its_connection_no_longer_than_silence(serve: Serve) -> None:
+    server = serve(idle_s=0.6)
+    with server.connect() as rtu:
+        rtu.sendall(keep_alive())
+        wait_until(lambda: server.metrics.connections == 1)
+        begun = time.monotonic()
+        with contextlib.suppress(OSError):
+            for byte in report(element("0E", "5.23", 3, 2)):
+                rtu.sendall(bytes([byte]))
+                if not is_silent(rtu, 0.1):
+                    break
+        assert 0.5 < time.monotonic() - begun < 2.5
+    wait_until(lambda: server.metrics.connections == 0)
