@@ -25,7 +25,34 @@ TILE_POINTS = 4096
 TOWARD_SATELLITE = "toward_satellite"
 AWAY_FROM_SATELLITE = "away_from_satellite"
 POINT_ATTRIBUTES = ("height", "rate", "sigma", "cumulative", "coherence")
-"""Attributes that stand in the narrow row of a point; all attributes stand in its tile."""
+"""Attributes that are told with a point wherever it is named; a delivery may have others beside them."""
+
+_KEY_SEED, _KEY_FACTORS, _KEY_SHIFTS = 0x9E3779B97F4A7C15, (0xBF58476D1CE4E5B9, 0x94D049BB133111EB), (29, 32)
+
+
+def identifier_keys(identifiers: npt.NDArray[np.bytes_]) -> npt.NDArray[np.int64]:
+    """Return a 64-bit key of each identifier: two of ten million agree by chance once in about 370,000 deliveries.
+
+    Stored directories are sorted by these keys, so the function never changes. It does not depend on the width of the array.
+
+    Parameters
+    ----------
+    identifiers
+        Shape (points,), `S` dtype without NUL.
+
+    Reference: Steele, Lea & Flood 2014 (SplitMix64), doi:10.1145/2660193.2660195; words of eight bytes are mixed in one after the other.
+    """
+    width = -(-identifiers.dtype.itemsize // 8)
+    words = np.ascontiguousarray(identifiers.astype(f"S{width * 8}")).view("<u8").reshape(len(identifiers), width)
+    key = np.full(len(identifiers), _KEY_SEED, dtype=np.uint64)
+    for number in range(width):
+        word = words[:, number]
+        mixed = key ^ word
+        for factor, shift in zip(_KEY_FACTORS, _KEY_SHIFTS, strict=True):
+            mixed *= np.uint64(factor)
+            mixed ^= mixed >> np.uint64(shift)
+        key = np.where(word != 0, mixed, key)  # an identifier ends where its first word without a byte begins
+    return key.view(np.int64)
 
 
 @dataclass(frozen=True, slots=True)

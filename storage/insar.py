@@ -20,6 +20,7 @@ from domain.insar import TILE_POINTS, DeliveryReceipt, Float32Array, Float64Arra
 from domain.observation import KeptFile
 from storage.database import Connection, Database, refusals_are_conflicts
 from storage.insar_loading import POSITION_SCALE, load_delivery
+from storage.insar_points import PointRow, find_point, read_identifiers, read_points
 from storage.json_values import jsonb
 from storage.queries import load_statements
 
@@ -67,21 +68,6 @@ class DeliveryRow:
     imported_at: datetime
     batch_id: int
     ledger_seq: int
-
-
-@dataclass(frozen=True, slots=True)
-class PointRow:
-    """A point's narrow row: mm and mm/a toward the satellite positive; None = not delivered."""
-
-    point_no: int
-    pid: str
-    longitude_deg: float
-    latitude_deg: float
-    height: float | None
-    rate: float | None
-    sigma: float | None
-    cumulative: float | None
-    coherence: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,14 +182,12 @@ class InsarRepository:
         The tiles that the box touches say which points are in it, so a page costs the same whether the box is small or large.
         """
         with self._database.transaction() as connection:
-            numbers = _numbers_in(connection, delivery_id, box, after, limit)
-            with connection.cursor(row_factory=class_row(PointRow)) as cursor:
-                return cursor.execute(SQL.points, {"delivery_id": delivery_id, "numbers": numbers}).fetchall()
+            return read_points(connection, delivery_id, _numbers_in(connection, delivery_id, box, after, limit))
 
     def point(self, delivery_id: int, pid: str) -> PointRow | None:
         """Return the point of this identifier, or None."""
-        with self._database.transaction() as connection, connection.cursor(row_factory=class_row(PointRow)) as cursor:
-            return cursor.execute(SQL.point, {"delivery_id": delivery_id, "pid": pid}).fetchone()
+        with self._database.transaction() as connection:
+            return find_point(connection, delivery_id, pid)
 
     def series(self, delivery_id: int, point_no: int) -> Float32Array:
         """Return one point's displacement at each epoch, shape (epochs,), mm toward the satellite positive; NaN = no value."""
@@ -226,7 +210,7 @@ class InsarRepository:
     def pids(self, delivery_id: int, first: int, last: int) -> dict[int, str]:
         """Return the identifiers of the points with first <= number < last."""
         with self._database.transaction() as connection:
-            return dict(connection.execute(SQL.pids, {"delivery_id": delivery_id, "first": first, "last": last}).fetchall())
+            return read_identifiers(connection, delivery_id, first, last)
 
     def map_of_epoch(self, delivery_id: int, number: int, box: Box = EVERYWHERE) -> PointMap:
         """Return the displacement at epoch `number` (from 0) of every point in the box, mm toward the satellite positive."""

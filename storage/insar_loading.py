@@ -1,4 +1,4 @@
-"""Loading one InSAR delivery: blocks of points become tiles and narrow rows by binary COPY, in one transaction.
+"""Loading one InSAR delivery: blocks of points become tiles by binary COPY, and a directory of identifiers, in one transaction.
 
 Each block is put into the order of a Hilbert curve and cut into tiles, so that memory is bounded by a block whatever the size of the
 delivery; a file in the order of its raster lines, as processors write them, gives compact tiles. This file finishes with
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from domain.errors import ConflictError
-from domain.insar import POINT_ATTRIBUTES, TILE_POINTS, DeliveryReceipt, NewDelivery, PointBlock
+from domain.insar import TILE_POINTS, DeliveryReceipt, NewDelivery, PointBlock, identifier_keys
 from domain.observation import Batch, KeptFile, QuarantineEntry, RawPayload, Rejected, columns
 from storage.commit import commit_batch, moments
 from storage.copy_format import HEADER, TRAILER
@@ -29,8 +29,8 @@ POSITION_SCALE = 1e7
 """Positions in tiles are counted in 1e-7 degree, about a centimetre."""
 
 HILBERT_BITS = 16
-_COLUMNS_OF_POINT = 9
-_COLUMNS_OF_TILE = 8
+DIRECTORY_KEYS = 4096
+"""Identifiers a row of the directory: finding one reads 48 kilobytes."""
 
 
 @dataclass(slots=True)
@@ -40,6 +40,8 @@ class _Loaded:
     points: int = 0
     tiles: int = 0
     rejected: list[Rejected] = field(default_factory=list)
+    keys: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    numbers: list[npt.NDArray[np.int32]] = field(default_factory=list)
     west: float = np.inf
     south: float = np.inf
     east: float = -np.inf
@@ -77,6 +79,7 @@ def load_delivery(
                 where=delivery.source,
                 remedy=loaded.rejected[0].reason if loaded.rejected else "the file has no rows",
             )
+        _load_directory(connection, delivery_id, np.concatenate(loaded.keys), np.concatenate(loaded.numbers))
         connection.execute(SQL.finish_loading, [delivery_id])
         return _register(connection, delivery, delivery_id, loaded, kept())
 
@@ -89,23 +92,41 @@ def _one(connection: Connection, statement: bytes, parameters: Any = None) -> An
 
 def _load_block(connection: Connection, delivery: NewDelivery, delivery_id: int, block: PointBlock, loaded: _Loaded) -> None:
     order = np.argsort(hilbert(block.longitude_deg, block.latitude_deg), kind="stable")
-    names = delivery.header.attributes
-    with connection.cursor() as cursor, cursor.copy(SQL.copy_tiles) as copy:
-        copy.write(HEADER)
-        for tile, start in enumerate(range(0, len(order), TILE_POINTS)):
-            for part in encode_tile(delivery_id, loaded.tiles + tile, block, order[start : start + TILE_POINTS], names):
-                copy.write(part)
-        copy.write(TRAILER)
     place = np.arange(len(order))
     numbers = (loaded.tiles + place // TILE_POINTS) * TILE_POINTS + place % TILE_POINTS
     if numbers[-1] > np.iinfo(np.int32).max:
         raise ConflictError("the delivery has more points than can be numbered.", remedy="split it into several areas")
-    with connection.cursor() as cursor, cursor.copy(SQL.copy_points) as copy:
+    with connection.cursor() as cursor, cursor.copy(SQL.copy_tiles) as copy:
         copy.write(HEADER)
-        for rows in encode_points(delivery_id, numbers.astype(np.int32), block, order):
-            copy.write(rows)
+        for tile, start in enumerate(range(0, len(order), TILE_POINTS)):
+            rows = order[start : start + TILE_POINTS]
+            for part in encode_tile(delivery_id, loaded.tiles + tile, block, rows, delivery.header.attributes):
+                copy.write(part)
         copy.write(TRAILER)
+    loaded.keys.append(identifier_keys(block.pid[order]))
+    loaded.numbers.append(numbers.astype(np.int32))
     loaded.add(block)
+
+
+def _load_directory(
+    connection: Connection, delivery_id: int, keys: npt.NDArray[np.int64], numbers: npt.NDArray[np.int32]
+) -> None:
+    order = np.argsort(keys)
+    if (keys[order[1:]] == keys[order[:-1]]).any():
+        raise ConflictError("an identifier occurs twice.", remedy="make the identifiers of the delivery unique")
+    with connection.cursor() as cursor, cursor.copy(SQL.copy_directory) as copy:
+        copy.write(HEADER)
+        for start in range(0, len(order), DIRECTORY_KEYS):
+            rows = order[start : start + DIRECTORY_KEYS]
+            packed = keys[rows].astype(">i8")
+            fields = (
+                struct.pack(">i", delivery_id),
+                packed[:1].tobytes(),
+                packed.tobytes(),
+                numbers[rows].astype(">i4").tobytes(),
+            )
+            copy.write(_row_head(fields))
+        copy.write(TRAILER)
 
 
 def hilbert(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
@@ -145,61 +166,17 @@ def encode_tile(
         corners,
         np.rint(longitude * POSITION_SCALE).astype("<i4").tobytes(),
         np.rint(latitude * POSITION_SCALE).astype("<i4").tobytes(),
+        np.stack([longitude, latitude]).astype(">f8").tobytes(),
+        block.pid[rows].tobytes(),
         attributes.astype("<f4", copy=False).tobytes(),
     )
-    assert len(fields) == _COLUMNS_OF_TILE - 1
-    before = b"".join(struct.pack(">i", len(part)) + part for part in fields)
-    yield struct.pack(">h", _COLUMNS_OF_TILE) + before + struct.pack(">i", displacement.nbytes)
+    yield _row_head(fields, 1) + struct.pack(">i", displacement.nbytes)
     yield displacement.data.cast("B")
 
 
-def encode_points(
-    delivery_id: int, numbers: npt.NDArray[np.int32], block: PointBlock, order: npt.NDArray[np.intp]
-) -> Iterator[bytes]:
-    """Yield the narrow rows as binary COPY: rows with equal lengths of pid and equal NULLs have one width and go together."""
-    pid = block.pid[order]
-    absent = np.full(len(order), np.nan, dtype=np.float32)
-    scalars = np.stack([block.attributes[name][order] if name in block.attributes else absent for name in POINT_ATTRIBUTES])
-    unknown = np.isnan(scalars)
-    lengths = np.char.str_len(pid)
-    layout = lengths * (1 << len(POINT_ATTRIBUTES)) + (unknown * (1 << np.arange(len(POINT_ATTRIBUTES)))[:, None]).sum(axis=0)
-    for value in np.unique(layout):
-        chosen = np.flatnonzero(layout == value)
-        place = order[chosen]
-        yield _encode_alike(
-            delivery_id,
-            numbers[chosen],
-            pid[chosen],
-            int(lengths[chosen[0]]),
-            (block.longitude_deg[place], block.latitude_deg[place]),
-            scalars[:, chosen],
-            unknown[:, chosen[0]],
-        )
-
-
-def _encode_alike(
-    delivery_id: int,
-    numbers: npt.NDArray[np.int32],
-    pid: npt.NDArray[np.bytes_],
-    length: int,
-    position: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
-    scalars: npt.NDArray[np.float32],
-    unknown: npt.NDArray[np.bool_],
-) -> bytes:
-    fields: list[tuple[str, str]] = [("count", ">i2"), ("l1", ">i4"), ("delivery", ">i4"), ("l2", ">i4"), ("number", ">i4")]
-    fields += [("l3", ">i4"), ("pid", f"S{length}"), ("l4", ">i4"), ("x", ">f8"), ("y", ">f8")]
-    contents: dict[str, Any] = {"count": _COLUMNS_OF_POINT, "l1": 4, "delivery": delivery_id, "l2": 4, "number": numbers}
-    contents |= {"l3": length, "pid": pid, "l4": 16, "x": position[0], "y": position[1]}
-    for number, values in enumerate(scalars):
-        fields.append((f"n{number}", ">i4"))
-        contents[f"n{number}"] = -1 if unknown[number] else 4
-        if not unknown[number]:
-            fields.append((f"v{number}", ">f4"))
-            contents[f"v{number}"] = values
-    rows = np.empty(len(numbers), dtype=fields)
-    for name, content in contents.items():
-        rows[name] = content
-    return rows.tobytes()
+def _row_head(fields: Sequence[bytes], more: int = 0) -> bytes:
+    """Return the beginning of a row of binary COPY, to which some more fields follow."""
+    return struct.pack(">h", len(fields) + more) + b"".join(struct.pack(">i", len(part)) + part for part in fields)
 
 
 def _register(

@@ -14,17 +14,15 @@ WHERE delivery.datastream_id = %(datastream_id)s AND raw.size = %(size)s AND del
 SELECT 1 FROM insar_delivery WHERE lower(code) = lower(%s);
 
 -- name: begin_loading
--- Indexes are built at the end, in memory where that is possible.
-SELECT insar_begin_loading(), set_config('maintenance_work_mem', '256MB', true);
-
--- name: copy_points
--- The tables were made in this transaction: rows may be frozen at once, so that nothing has to write them again later.
-COPY insar_point_loading (delivery_id, point_no, pid, position, height, rate, sigma, cumulative, coherence)
-FROM STDIN (FORMAT binary, FREEZE);
+SELECT insar_begin_loading();
 
 -- name: copy_tiles
-COPY insar_tile_loading (delivery_id, tile_no, points, bounds, longitude, latitude, attributes, displacement)
+-- The table was made in this transaction: rows may be frozen at once, so that nothing has to write them again later.
+COPY insar_tile_loading (delivery_id, tile_no, points, bounds, longitude, latitude, positions, identifiers, attributes, displacement)
 FROM STDIN (FORMAT binary, FREEZE);
+
+-- name: copy_directory
+COPY insar_directory (delivery_id, first_key, keys, numbers) FROM STDIN (FORMAT binary);
 
 -- name: finish_loading
 SELECT insar_finish_loading(%s);
@@ -70,18 +68,23 @@ ORDER BY delivery.id LIMIT %(limit)s;
 SELECT tile_no, points, longitude, latitude FROM insar_tile
 WHERE delivery_id = %(delivery_id)s AND tile_no >= %(first)s AND bounds && %(box)s::text::box ORDER BY tile_no LIMIT %(limit)s;
 
--- name: points
-SELECT point_no, pid, position[0] AS longitude_deg, position[1] AS latitude_deg, height, rate, sigma, cumulative, coherence
-FROM insar_point WHERE delivery_id = %(delivery_id)s AND point_no = ANY (%(numbers)s) ORDER BY point_no;
+-- name: tiles_of_points
+-- All that is said of points beside their series, of whole tiles.
+SELECT tile_no, points, positions, identifiers, attributes FROM insar_tile
+WHERE delivery_id = %(delivery_id)s AND tile_no = ANY (%(tiles)s) ORDER BY tile_no;
 
--- name: point
-SELECT point_no, pid, position[0] AS longitude_deg, position[1] AS latitude_deg, height, rate, sigma, cumulative, coherence
-FROM insar_point WHERE delivery_id = %(delivery_id)s AND pid = %(pid)s;
+-- name: attribute_names
+SELECT attributes FROM insar_delivery WHERE id = %s;
 
--- name: pids
--- Identifiers of a run of points, in their order.
-SELECT point_no, pid FROM insar_point
-WHERE delivery_id = %(delivery_id)s AND point_no >= %(first)s AND point_no < %(last)s ORDER BY point_no;
+-- name: directory
+-- The keys among which one must be.
+SELECT keys, numbers FROM insar_directory
+WHERE delivery_id = %(delivery_id)s AND first_key <= %(key)s ORDER BY first_key DESC LIMIT 1;
+
+-- name: identifiers
+-- Identifiers of some tiles.
+SELECT tile_no, points, identifiers FROM insar_tile
+WHERE delivery_id = %(delivery_id)s AND tile_no >= %(first)s AND tile_no <= %(last)s ORDER BY tile_no;
 
 -- name: series
 -- One point's displacement at each epoch, cut out of its tile: two kilobytes are read an epoch.

@@ -102,10 +102,10 @@ def test_a_box_gives_the_points_in_it_page_by_page(container: Container, first: 
 
 
 def test_the_same_bytes_again_change_nothing(container: Container, first: int, import_one: ImportOne, file: Path) -> None:
-    before = count(container, "SELECT count(*) FROM insar_point"), count(container, "SELECT max(seq) FROM ledger")
+    before = count(container, "SELECT sum(points) FROM insar_tile"), count(container, "SELECT max(seq) FROM ledger")
     again = import_one(file, "another-name")
     assert (again.accepted, again.duplicate, again.notes["delivery"], again.exit_code) == (0, POINTS, "first", 0)
-    assert before == (count(container, "SELECT count(*) FROM insar_point"), count(container, "SELECT max(seq) FROM ledger"))
+    assert before == (count(container, "SELECT sum(points) FROM insar_tile"), count(container, "SELECT max(seq) FROM ledger"))
 
 
 def test_no_observation_row_is_made_and_the_raw_file_is_kept(container: Container, first: int, file: Path) -> None:

@@ -23,7 +23,8 @@ from service.api.lookup import container_of
 from service.api.parameters import DEFAULT, After, Limit, decode_number, encode_cursor, listing, next_url, parse_time
 from service.api.times import number, plain, stamp
 from service.sharing.disclosure import POSITION_STEP_DEG
-from storage.insar import EVERYWHERE, Box, DeliveryRow, PointMap, PointRow
+from storage.insar import EVERYWHERE, Box, DeliveryRow, PointMap
+from storage.insar_points import PointRow
 
 router = APIRouter(prefix="/api/v1/insar", tags=["insar"])
 SIGN = {"unit": "mm", "rate_unit": "mm/a", "direction": "toward the satellite positive"}
