@@ -108,14 +108,10 @@ def high_water_mb(pid: int) -> float:
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
 
 
-TABLES = {"tile": "tile_no", "point": "point_no"}
-
-
-def dump(url: str, table: str, target: Path, shape: str) -> None:
+def dump(url: str, target: Path, shape: str) -> None:
+    """Write the tiles of the first delivery as binary COPY."""
     wanted = f"SELECT id FROM insar_delivery WHERE code = '{shape}-1'"
-    statement = (
-        f"COPY (SELECT * FROM insar_{table} WHERE delivery_id = ({wanted}) ORDER BY {TABLES[table]}) TO STDOUT (FORMAT binary)"
-    )
+    statement = f"COPY (SELECT * FROM insar_tile WHERE delivery_id = ({wanted}) ORDER BY tile_no) TO STDOUT (FORMAT binary)"
     with (
         psycopg.connect(url) as connection,
         connection.cursor() as cursor,
@@ -126,10 +122,10 @@ def dump(url: str, table: str, target: Path, shape: str) -> None:
             file.write(part)
 
 
-def copy_in(url: str, table: str, source: Path) -> float:
-    """Copy rows into a table of the same definition, storage and indexes, by binary COPY, logged and flushed as in production."""
+def copy_in(url: str, source: Path) -> float:
+    """Copy tiles into a table of the same definition, storage and indexes, by binary COPY, logged and flushed as in production."""
     with psycopg.connect(url) as connection:
-        connection.execute(f"CREATE TABLE plain (LIKE insar_{table} INCLUDING ALL)")
+        connection.execute("CREATE TABLE plain (LIKE insar_tile INCLUDING ALL)")
         connection.commit()
 
         def run() -> None:
@@ -151,7 +147,7 @@ def copy_in(url: str, table: str, source: Path) -> float:
 def settle(url: str) -> None:
     """Let nothing that was written before be vacuumed or flushed at the cost of what is measured next."""
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("VACUUM insar_tile, insar_point")
+        connection.execute("VACUUM insar_tile, insar_directory")
         connection.execute("CHECKPOINT")
     os.sync()
 
@@ -162,7 +158,7 @@ def bench_import(stack: BenchStack, url: str, shape: str, pairs: int) -> None:
     The first import and the first COPY are told by themselves: they compile the reader and let the server make its segments of the log. After
     that each way comes first in turn, from a settled server, and the raw file is kept anew every time.
     """
-    source = stack.home / f"{shape}.csv"
+    source, dumped = stack.home / f"{shape}.csv", stack.home / f"{shape}.tiles"
     write_delivery(source, shape)
 
     def own_way(number: int) -> tuple[float, float]:
@@ -171,34 +167,28 @@ def bench_import(stack: BenchStack, url: str, shape: str, pairs: int) -> None:
         names = "--station", f"AREA-{shape}", f"--delivery={shape}-{number}", f"--track={shape}-{number}"
         return command(stack, url, "import", str(source), "--profile", shape, *names, "--json")
 
-    def plain_way() -> tuple[float, float]:
-        taken = []
-        for table in TABLES:
-            settle(url)
-            taken.append(copy_in(url, table, stack.home / f"{shape}.{table}"))
-        return taken[0], sum(taken)
+    def plain_way() -> float:
+        settle(url)
+        return copy_in(url, dumped)
 
     first_s, peak = own_way(1)
-    for table in TABLES:
-        dump(url, table, stack.home / f"{shape}.{table}", shape)
-    first_plain_s = plain_way()[0]
+    dump(url, dumped, shape)
+    first_plain_s = plain_way()
     own: list[float] = []
-    plain: list[tuple[float, float]] = []
+    plain: list[float] = []
     for number in range(2, pairs + 2):
         for ours in (True, False) if number % 2 else (False, True):
             if ours:
                 own.append(own_way(number)[0])
             else:
                 plain.append(plain_way())
-    title = f"import {POINTS:,} points x {EPOCHS} epochs, {shape} ({source.stat().st_size / 1e6:,.0f} MB of CSV), beside binary COPY of"
-    for place, what in enumerate(("its tiles", "its tiles and of its points")):
-        theirs = tuple(row[place] for row in plain)
-        tell(Comparison(f"{title} {what}", tuple(own), theirs, POINTS * EPOCHS, "values").report())
-        tell(f"  seconds: {', '.join(f'{one:.1f} beside {other:.1f}' for one, other in zip(own, theirs, strict=True))}")
+    title = f"import {POINTS:,} points x {EPOCHS} epochs, {shape} ({source.stat().st_size / 1e6:,.0f} MB of CSV), beside binary COPY of its tiles"
+    tell(Comparison(title, tuple(own), tuple(plain), POINTS * EPOCHS, "values").report())
+    tell(f"  seconds: {', '.join(f'{one:.1f} beside {other:.1f}' for one, other in zip(own, plain, strict=True))}")
     tell(f"  the first of each, on a new server: {first_s:.1f} beside {first_plain_s:.1f} s for the tiles")
     tell(f"  peak memory of the import {peak:,.0f} MB; the target is a ratio of 0.5 or more to the tiles")
-    for path in (source, *(stack.home / f"{shape}.{table}" for table in TABLES)):
-        path.unlink()
+    source.unlink()
+    dumped.unlink()
 
 
 def milliseconds(actions: Iterator[Callable[[], Any]]) -> str:
