@@ -182,7 +182,8 @@ def bench_import(stack: BenchStack, url: str, shape: str, pairs: int) -> None:
                 own.append(own_way(number)[0])
             else:
                 plain.append(plain_way())
-    title = f"import {POINTS:,} points x {EPOCHS} epochs, {shape} ({source.stat().st_size / 1e6:,.0f} MB of CSV), beside binary COPY of its tiles"
+    size = f"{POINTS:,} points x {EPOCHS} epochs, {shape} ({source.stat().st_size / 1e6:,.0f} MB of CSV)"
+    title = f"import {size}, beside binary COPY of its tiles"
     tell(Comparison(title, tuple(own), tuple(plain), POINTS * EPOCHS, "values").report())
     tell(f"  seconds: {', '.join(f'{one:.1f} beside {other:.1f}' for one, other in zip(own, plain, strict=True))}")
     tell(f"  the first of each, on a new server: {first_s:.1f} beside {first_plain_s:.1f} s for the tiles")

@@ -49,6 +49,8 @@ def _compiled() -> ModuleType | None:
     """Return the compiled pass, or None where there is no compiler: numba follows a new Python months later."""
     try:
         from ingest.insar import cells
+
+        cells.loop()
     except ImportError:
         return None
     return cells
@@ -108,10 +110,9 @@ class BlockReader:
 
     def _by_scan(self, cells: ModuleType, body: Body, line: int, lines: int) -> PointBlock:
         text = np.frombuffer(body, dtype=np.uint8)
-        text.flags.writeable = False  # as of bytes, so that the pass is compiled for one kind of array
         found = cells.scan(text, lines, self.columns, self.delimiter[0], self.missing)
         numbers = found.line + line
-        pid = _slices(text, found.pid_start, found.pid_length) if "pid" in self.read_names else self._numbered(numbers)
+        pid = found.pid if "pid" in self.read_names else self._numbered(numbers)
         block = self._block(pid, found.places.T, found.attributes, found.values, numbers)
         if not len(found.odd):
             return block
@@ -302,14 +303,6 @@ def _in_order(one: PointBlock, other: PointBlock) -> PointBlock:
         (*one.rejected, *other.rejected),
     )
     return joined.take(order)
-
-
-def _slices(text: npt.NDArray[np.uint8], start: npt.NDArray[np.int64], length: npt.NDArray[np.int64]) -> npt.NDArray[np.bytes_]:
-    """Return pieces of a text as fixed-width bytes."""
-    width = max(int(length.max(initial=1)), 1)
-    offset = np.arange(width)
-    place = np.minimum(start[:, None] + offset, max(len(text) - 1, 0))
-    return np.where(offset < length[:, None], text[place], np.uint8(0)).astype(np.uint8, copy=False).view(f"S{width}").ravel()
 
 
 def _bytes_of(column: Any) -> npt.NDArray[np.bytes_]:

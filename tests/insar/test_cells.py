@@ -18,6 +18,7 @@ from ingest.insar.profile import InsarProfile, load_insar_profile
 
 NUMBERS = st.one_of(
     st.decimals(-2000, 2000, places=1).map(str),
+    st.builds("{:.{}f}".format, st.floats(-1e6, 1e6), st.integers(0, 9)),
     st.floats(width=32).map(repr),
     st.floats(-1e6, 1e6).map(repr),
     st.integers(-(10**19), 10**19).map(str),
@@ -26,6 +27,7 @@ NUMBERS = st.one_of(
 ODD = st.sampled_from(
     ["", " 1", "1 ", "NaN", "nan", "-9999", "-9999.0", "inf", "x", '"1"', "1,2", "+1", "0x1", "1e", "-", ".", "1.2.3"]
 )
+FOLLOWING = ["1.5"] * 8
 EPOCHS = np.array(["2024-01-01", "2024-03-01", "2024-02-01"], dtype="datetime64[us]")
 PROFILE = replace(load_insar_profile("egms"), missing=("NaN", "-9999"))
 
@@ -82,14 +84,41 @@ def nearest_float32(text: str) -> np.float32:
 @example("9007199254740993")
 @example("1e-40")
 @example("3.5e38")
+@example("8.5899345")
+@example("-99999999.999")
+@example("12345678")
+@example("-1234567.")
+@example("-.1234567")
 def test_a_number_that_is_taken_is_rounded_once(text: str) -> None:
-    found = scanned([text])
-    if len(found.odd):
-        return
-    value = found.values[0, 0]
-    assert value == nearest_float32(text)
-    assert np.signbit(value) == text.startswith("-")
-    assert scanned([text], purpose=cells.PLACE).places[0, 0] == float(text)
+    for following in ([], FOLLOWING):  # where sixteen bytes can be loaded at once, numbers are converted in another way
+        found = scanned([text, *following])
+        if len(found.odd):
+            return
+        value = found.values[0, 0]
+        assert value == nearest_float32(text)
+        assert np.signbit(value) == text.startswith("-")
+        assert scanned([text, *following], purpose=cells.PLACE).places[0, 0] == float(text)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.one_of(NUMBERS, ODD, st.text("0123456789.-+eE \r", max_size=17)),
+    st.sampled_from([cells.EPOCH, cells.PLACE, cells.ATTRIBUTE]),
+)
+@example("-", cells.EPOCH)
+@example(".", cells.EPOCH)
+@example("1234567.1234567", cells.EPOCH)
+@example("12345678.123456", cells.PLACE)
+@example("1.2.3", cells.EPOCH)
+@example("1.2345678.9", cells.EPOCH)
+@example("-12345678901234", cells.PLACE)
+def test_what_follows_a_cell_changes_nothing_of_it(text: str, purpose: int) -> None:
+    alone, followed = (scanned([text, *more], purpose=purpose, missing=(b"-9999",)) for more in ([], FOLLOWING))
+    assert alone.odd.tolist() == followed.odd.tolist()
+    name = {cells.EPOCH: "values", cells.PLACE: "places", cells.ATTRIBUTE: "attributes"}[purpose]
+    one, other = (getattr(found, name).ravel()[: len(alone.line)] for found in (alone, followed))
+    np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(np.signbit(one), np.signbit(other))
 
 
 def test_ordinary_numbers_are_taken() -> None:
