@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from domain.ahead import read_ahead
 from domain.errors import FormatError
 from domain.observation import (
     Batch,
@@ -33,7 +34,6 @@ from domain.observation import (
     columns,
 )
 from domain.ports import ObservationStore, RawFiles
-from ingest.ahead import read_ahead
 from ingest.checking import storable, without_contradictions
 from ingest.file_on_disk import CHUNK_BYTES, LargeFile, Watch
 from ingest.formats.broken_off import told_of

@@ -19,8 +19,9 @@ from domain.errors import NotFoundError, RequestError
 from domain.insar import TILE_POINTS, DeliveryReceipt, Float32Array, Float64Array, NewDelivery, PointBlock
 from domain.observation import KeptFile
 from storage.database import Connection, Database, refusals_are_conflicts
-from storage.insar_loading import POSITION_SCALE, load_delivery
+from storage.insar_loading import load_delivery
 from storage.insar_points import PointRow, find_point, read_identifiers, read_points
+from storage.insar_tiles import POSITION_SCALE
 from storage.json_values import jsonb
 from storage.queries import load_statements
 

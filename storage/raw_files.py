@@ -26,7 +26,7 @@ _SCHEME = "sha256:"
 _GROWING = ".growing-"
 _PART_BYTES = 4 * 1024 * 1024
 _ZSTD = {"compression_level": 1, "window_log": 17, "hash_log": 10, "min_match": 7}
-_CLOSE, _WIDE = 0, 24
+_CLOSE, _WIDE = 0, 256
 """How many places are passed over while nothing matches (zstd's `target_length`)."""
 _WORTH = 0.75
 """Matches are looked for closely where that makes this of the size; columns of numbers hardly repeat anything."""

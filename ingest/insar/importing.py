@@ -17,12 +17,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from domain.ahead import read_ahead
 from domain.errors import ConfigurationError, ConflictError, FormatError, InputError
 from domain.insar import DeliveryReceipt, DeliveryStore, LargeFiles, NewDelivery, PointBlock, Progress
 from domain.model import CHANNEL_CODE, Datastream, Disclosure, Station, StationKind, datastream_code, station_code
 from domain.observation import KeptFile, Rejected
 from domain.ports import Registry
-from ingest.ahead import read_ahead
 from ingest.insar.blocks import Layout
 from ingest.insar.profile import InsarProfile, load_insar_profile
 from ingest.insar.reading import BLOCK_BYTES, open_delivery, read_blocks, read_layout, sorted_header

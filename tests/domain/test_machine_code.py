@@ -83,7 +83,7 @@ def test_damaged_code_is_not_run_but_made_anew(home: Path, damage: Callable[[byt
 
 def test_a_changed_loop_is_another_loop(home: Path) -> None:
     assert summed(np.arange(4.0)) == 6.0
-    (home / "summing.py").write_text(SOURCE.replace("+=", "-="), encoding="utf-8")
+    (home / "summing.py").write_text(SOURCE.replace("+= values", "-= 1.0 * values"), encoding="utf-8")
     del sys.modules["summing"]
     assert summed(np.arange(4.0)) == -6.0
     assert len(kept(home)) == 2

@@ -19,7 +19,7 @@ from ingest.insar import importing
 from ingest.insar.importing import InsarImporter
 from service.bootstrap import Container
 from service.replaying import replay_since
-from storage.insar_loading import hilbert
+from storage.hilbert import hilbert
 from tests.insar.conftest import NOW, ImportOne
 from tests.insar.samples import Made, make, write_egms
 

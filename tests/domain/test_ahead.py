@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ingest.ahead import read_ahead
+from domain.ahead import read_ahead
 
 
 def threads() -> set[str]:
