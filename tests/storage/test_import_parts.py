@@ -172,3 +172,17 @@ def test_a_file_of_which_a_row_was_removed_is_not_recalled(
     with database.transaction() as connection:
         connection.execute("DELETE FROM observation WHERE datastream_id = %s", [id_of(datastream)])
     assert observations.recall_file(KEY) is None
+
+
+def test_large_files_are_packed_as_they_repeat_themselves_or_not(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    numbers = ",".join(f"{value:.1f}" for value in rng.normal(0, 20, 400_000)).encode()
+    table = b"".join(b"JX-%03d,level,2024-01-%02dT00:00:00+08:00,%d,m\n" % (n % 100, n % 28 + 1, n // 100) for n in range(50_000))
+    store = FileStore(tmp_path / "kept")
+    for name, body, most in (("numbers", numbers, 0.48), ("table", table, 0.2), ("empty", b"", 1.0)):
+        path = tmp_path / name
+        path.write_bytes(body)
+        kept = store.keep_new(path)
+        assert store.read(kept.location) == body
+        packed = next((tmp_path / "kept").rglob(f"{kept.sha256}.*")).stat().st_size
+        assert packed <= most * len(body), name
