@@ -194,10 +194,7 @@ class AlertEngine(Decisions):
             return report
         out = [item for item in self._store.silences(now) if item.kind == OUT_OF_SERVICE and "datastream" in item.matchers]
         datastreams = [item for item in self._tasks.datastreams() if silence_for(out, {"datastream": (item.code,)}, now) is None]
-        statuses = self._registers.datastream_statuses(
-            [item.datastream_id for item in datastreams if item.datastream_id is not None]
-        )
-        read_seq = self._store.current_seq()
+        read_seq, statuses = self._registers.heard([item.datastream_id for item in datastreams if item.datastream_id is not None])
         audience = self._audience(now)
         for rule in catalogue.by_clock:
             found = [

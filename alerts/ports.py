@@ -61,6 +61,9 @@ class AlertRegisters(Protocol):
     def datastream_statuses(self, datastream_ids: Sequence[int]) -> Mapping[int, Arrived]:
         """Return when each datastream was last heard of; one without observations may be left out."""
 
+    def heard(self, datastream_ids: Sequence[int]) -> tuple[int, Mapping[int, Arrived]]:
+        """Return the same with the ledger sequence that it is of, exactly: nothing was committed between the one and the other."""
+
     def limits(self, datastream: Datastream, station: Station) -> Sequence[Limit]:
         """Return the limits that apply to a datastream today."""
 

@@ -197,6 +197,15 @@ class RegisterLookups:
         with self._database.single() as connection, connection.cursor(row_factory=class_row(DatastreamStatus)) as cursor:
             return {row.datastream_id: row for row in cursor.execute(SQL.statuses, [list(datastream_ids)])}
 
+    def heard(self, datastream_ids: Sequence[int]) -> tuple[int, dict[int, DatastreamStatus]]:
+        """Return the greatest ledger sequence and the statuses as of it, both from one state of the database."""
+        with self._database.transaction() as connection:
+            connection.execute(SQL.read_one_snapshot)
+            row = connection.execute(SQL.current_seq).fetchone()
+            with connection.cursor(row_factory=class_row(DatastreamStatus)) as cursor:
+                found = {item.datastream_id: item for item in cursor.execute(SQL.statuses, [list(datastream_ids)])}
+        return int(row[0]) if row else 0, found
+
     def regions(self) -> list[Region]:
         """Return every region, by code."""
         return self._all(SQL.regions, {}, lambda row: Region(**row))

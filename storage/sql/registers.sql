@@ -223,6 +223,13 @@ SELECT station_id, datastream_id FROM station_event WHERE id = %s;
 SELECT datastream_id, last_time, last_result, last_quality, first_time, observations, last_received_at
 FROM datastream_status WHERE datastream_id = ANY (%s);
 
+-- name: read_one_snapshot
+-- What follows in this transaction sees one state of the database.
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
+
+-- name: current_seq
+SELECT coalesce(max(seq), 0) FROM ledger;
+
 -- name: record_configuration
 INSERT INTO configuration_version (name, digest, content, actor, ledger_seq)
 SELECT %(name)s, %(digest)s, %(content)s, %(actor)s, ledger_append('configuration', 'version:' || %(name)s)

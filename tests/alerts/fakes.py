@@ -142,6 +142,9 @@ class Registers:
             for identity in datastream_ids
         }
 
+    def heard(self, datastream_ids: Sequence[int]) -> tuple[int, Mapping[int, Status]]:
+        return self._observations.seq, self.datastream_statuses(datastream_ids)
+
     def limits(self, datastream: Datastream, station: Station) -> Sequence[Limit]:
         def applies(limit: Limit) -> bool:
             here = limit.aquifer in (None, datastream.aquifer) and limit.zone_code in (None, station.zone_code)

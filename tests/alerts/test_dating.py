@@ -122,7 +122,7 @@ def test_a_station_is_not_called_silent_by_a_time_after_its_arrivals_were_read()
         clock.passes(timedelta(minutes=20))
 
     clock.passes(timedelta(hours=2, minutes=50))
-    meanwhile(world.store, "current_seq", arrives)  # the arrivals were read just before
+    meanwhile(world.registers, "station", arrives)  # the arrivals were read just before
     world.engine.tick(clock(), clock)
     assert clock.now - T0 > 3 * HOUR
     assert world.alerts == []
@@ -137,13 +137,31 @@ def test_an_alert_of_a_silence_is_not_dated_before_the_commit_of_the_last_that_i
         committed.append(clock.passes(timedelta(seconds=5)))
         world.observations.put(world.identity(CODE), [(T0 + HOUR, 9.0, 0.1, 1)])
 
-    meanwhile(world.registers, "datastream_statuses", backfill)
+    meanwhile(world.registers, "heard", backfill)
     began = clock.passes(HOUR)
     world.engine.tick(began, clock)
     (alert,) = world.alerts
     assert alert.evidence["details"]["last_heard"] == (T0 + HOUR).isoformat()
     assert alert.evidence["at"] == began.isoformat()
     assert all(committed[0] <= time <= clock.now for time in times_of(world)), (committed, times_of(world))
+    assert world.engine.explain(alert.identifier)["ok"]
+
+
+def test_a_silence_is_explained_though_its_station_was_heard_of_just_after_the_arrivals_were_read():
+    world, clock = told(SILENT), Clock(T0)
+    world.feed(CODE, [(0, 9.0)])
+    began = clock.passes(10 * HOUR)
+
+    def arrives() -> None:
+        late = began - timedelta(seconds=1)  # it was on its way when the tick began
+        world.observations.put(world.identity(CODE), [(late, 9.0, 0.1, 1)])
+        clock.passes(timedelta(milliseconds=5))
+
+    for name in ("current_seq", "receivers"):
+        meanwhile(world.store, name, arrives)
+    world.engine.tick(began, clock)
+    (alert,) = world.alerts
+    assert alert.evidence["details"]["last_heard"] == T0.isoformat()
     assert world.engine.explain(alert.identifier)["ok"]
 
 
@@ -211,7 +229,7 @@ def test_however_commits_fall_among_rounds_nothing_is_dated_before_what_it_rests
         meanwhile(world.store, "current_seq", comes)
         world.engine.evaluate([change], clock(), clock)
         if ticks:
-            meanwhile(world.registers, "datastream_statuses", comes)
+            meanwhile(world.registers, "heard", comes)
             world.engine.tick(clock(), clock)
     assert_in_order(world)
     for step in world.store.tables.transitions:
