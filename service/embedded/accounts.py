@@ -8,10 +8,13 @@ account's name, which begins with an underscore, can never be a station's. This 
 from __future__ import annotations
 
 import base64
+import fcntl
 import hashlib
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -111,11 +114,12 @@ class AccountFiles:
 
     def set_service(self, password: str) -> None:
         """Make sure that the service account has this password, and that both files exist."""
-        accounts = self.read()
-        known = accounts.get(SERVICE_USER)
-        if known is None or not password_matches(password, known.password_hash) or not self.access.exists():
-            accounts[SERVICE_USER] = BrokerAccount(hash_password(password))
-            self.write(accounts)
+        with self._alone():
+            accounts = self.read()
+            known = accounts.get(SERVICE_USER)
+            if known is None or not password_matches(password, known.password_hash) or not self.access.exists():
+                accounts[SERVICE_USER] = BrokerAccount(hash_password(password))
+                self.write(accounts)
 
     def add(self, name: str, password: str, stations: tuple[str, ...] = (), topics: tuple[str, ...] = ()) -> None:
         """Add a device (its name is its station's code) or a gateway, or give it a new password.
@@ -131,16 +135,28 @@ class AccountFiles:
             raise RequestError("the password is empty", where=f"broker account {name}", remedy="give a password")
         if any(re.search(r"[\x00-\x1f]", topic) for topic in topics):
             raise RequestError("a topic holds control characters", where=f"broker account {name}", remedy="remove them")
-        self.write({**self.read(), name: BrokerAccount(hash_password(password), stations, topics)})
+        with self._alone():
+            self.write({**self.read(), name: BrokerAccount(hash_password(password), stations, topics)})
 
     def remove(self, name: str) -> bool:
         """Remove a device or gateway; return whether it was known."""
         check_name(name)
-        accounts = self.read()
-        known = accounts.pop(name, None) is not None
-        if known:
-            self.write(accounts)
+        with self._alone():
+            accounts = self.read()
+            known = accounts.pop(name, None) is not None
+            if known:
+                self.write(accounts)
         return known
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Exclude other writers, of this process or another: what one of two wrote would be lost."""
+        descriptor = os.open(self._directory / "accounts.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
 
 def _commands(topic: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,11 @@ def test_rights_are_in_place_before_a_password_is(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(Path, "replace", noted)
     files.add("G1", "secret", ("W1",))
     assert written.index("access") < written.index("passwords")
+
+
+def test_accounts_that_are_added_at_the_same_time_are_all_there(tmp_path: Path) -> None:
+    names = [f"W{number}" for number in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: AccountFiles(tmp_path, ME).add(name, "secret"), names))
+    assert set(AccountFiles(tmp_path, ME).read()) == set(names)
+    assert (tmp_path / "accounts.lock").stat().st_mode & 0o077 == 0
