@@ -80,6 +80,12 @@ class _Sheet:
     header: list[str]
     rows: list[list[str]]
     settings: dict[str, str] = field(default_factory=dict)
+    units: list[str | None] = field(default_factory=list)
+
+    def unit(self, index: int) -> str | None:
+        """Return the unit that a column's name or the row of units below it states."""
+        stated = self.units[index] if index < len(self.units) else None
+        return stated or _unit(self.header[index])
 
     def column(self, index: int) -> list[str]:
         return [row[index].strip() for row in self.rows if index < len(row) and row[index].strip()]
@@ -102,9 +108,11 @@ def guess_profile(raw: bytes, filename: str) -> Guess:
     blanks: list[str] = []
     time_columns, time_text = _time(sheet, filename, blanks)
     station = _station(sheet, time_columns)
-    values, ignored, markers = _values(sheet, {*time_columns, *([station] if station is not None else [])}, blanks)
+    taken = {*time_columns, *([station] if station is not None else [])}
+    values, passed, markers = _values(sheet, taken, blanks)
     if not values:
-        values, ignored = [line for name in ignored for line in _unnamed(name, blanks)], []
+        values, passed = [line for i in passed for line in _unnamed(sheet.header[i], sheet.unit(i), blanks)], []
+    ignored = [sheet.header[i] for i in passed]
     if not values:
         raise FormatError(
             "no column holds numbers.", where=filename, remedy="describe the file in a profile by hand (docs/formats.md)"
@@ -126,6 +134,7 @@ def guess_profile(raw: bytes, filename: str) -> Guess:
         lines.append(f"  template: {_quoted('{' + sheet.header[station] + '}')}")
     lines += ["columns:", *values]
     lines += [f"# not taken: {_quoted(name)}, whose meaning is not known" for name in ignored]
+    lines += [f"# not read: {_quoted(sheet.header[i])}, which holds words" for i in _texts(sheet, taken)]
     return Guess("\n".join(lines) + "\n", ("source: who made the file", *blanks), tuple(ignored))
 
 
@@ -186,15 +195,33 @@ def _with_header(format_name: str, rows: list[list[str]], settings: dict[str, st
         is_header = len(words) >= max(2, common - 1) and not any(is_number(cell) or _ISO.fullmatch(cell) for cell in words)
         if is_header and any(sum(is_number(cell.replace(",", ".")) for cell in other) for other in below):
             names = [cell.strip() for cell in row]
-            if index > 0:
+            units = _units_below(below[0])
+            if index > 0 or units:
                 wanted = [name for name in names if name][:3]
-                settings["header"] = "{match: [" + ", ".join(_quoted(name) for name in wanted) + "]}"
-            return _Sheet(format_name, names, rows[index + 1 :], settings)
+                skip = ", skip_after: 1" if units else ""
+                settings["header"] = "{match: [" + ", ".join(_quoted(name) for name in wanted) + f"]{skip}}}"
+            return _Sheet(format_name, names, rows[index + (2 if units else 1) :], settings, units)
     raise FormatError(
         "no row is a header above rows of numbers.",
         where=filename,
         remedy="describe the columns by position in a profile (header: none)",
     )
+
+
+def _units_below(row: Sequence[str]) -> list[str | None]:
+    """Return the units of a second header row, which holds nothing else and one at least; none where it is no such row."""
+    cells = [cell.strip().strip("[]()（）【】").strip() for cell in row]
+    if not any(cells) or any(is_number(cell) or (cell and not _is_unit(cell)) for cell in cells):
+        return []
+    return [canonical(cell) if cell else None for cell in cells]
+
+
+def _is_unit(text: str) -> bool:
+    try:
+        parse_unit(text)
+    except UnitError:
+        return False
+    return True
 
 
 def _is_named(name: str, words: Sequence[str]) -> bool:
@@ -276,28 +303,41 @@ def _station(sheet: _Sheet, taken: Sequence[int]) -> int | None:
     return None
 
 
-def _values(sheet: _Sheet, taken: set[int], blanks: list[str]) -> tuple[list[str], list[str], list[str]]:
-    """Return the lines of the columns of values, the names of columns not taken, and the markers of missing values."""
+def _texts(sheet: _Sheet, taken: set[int]) -> list[int]:
+    """Return the columns of words: none of them is an observation, but one may name the station or a doubt."""
+    return [
+        i
+        for i, name in enumerate(sheet.header)
+        if name and i not in taken and (texts := sheet.column(i)) and not _is_of_numbers(sheet, texts)
+    ]
+
+
+def _is_of_numbers(sheet: _Sheet, texts: Sequence[str]) -> bool:
+    rest = [_plain(sheet, text) for text in texts if text.casefold() not in _MISSING]
+    return bool(rest) and sum(is_number(text) for text in rest) >= 0.5 * len(rest)
+
+
+def _plain(sheet: _Sheet, text: str) -> str:
+    return text.replace(",", ".") if "decimal" in sheet.settings else text
+
+
+def _values(sheet: _Sheet, taken: set[int], blanks: list[str]) -> tuple[list[str], list[int], list[str]]:
+    """Return the lines of the columns of values, the columns of numbers not taken, and the markers of missing values."""
     lines: list[str] = []
-    ignored: list[str] = []
+    ignored: list[int] = []
     markers: dict[str, None] = {}
     used: Counter[str] = Counter()
-    decimal = sheet.settings.get("decimal")
     for i, name in enumerate(sheet.header):
         texts = sheet.column(i)
-        if i in taken or not name or not texts:
-            continue
-        found = [text for text in texts if text.casefold() in _MISSING]
-        rest = [text.replace(",", ".") if decimal else text for text in texts if text.casefold() not in _MISSING]
-        if not rest or sum(is_number(text) for text in rest) < 0.5 * len(rest):
+        if i in taken or not name or not _is_of_numbers(sheet, texts):
             continue
         code = _property(name)
         if code is None:
-            ignored.append(name)
+            ignored.append(i)
             continue
-        markers.update(dict.fromkeys(found))
+        markers.update(dict.fromkeys(text for text in texts if text.casefold() in _MISSING))
         used[code] += 1
-        lines += _column(name, code, used[code], blanks)
+        lines += _column(name, sheet.unit(i), code, used[code], blanks)
     return lines, ignored, list(markers)
 
 
@@ -308,8 +348,7 @@ def _property(name: str) -> str | None:
     return None
 
 
-def _column(name: str, code: str, number: int, blanks: list[str]) -> list[str]:
-    unit = _unit(name)
+def _column(name: str, unit: str | None, code: str, number: int, blanks: list[str]) -> list[str]:
     lines = [f"  - match: {_quoted(name)}", f"    property: {code}"]
     if unit is None:
         lines.append("    unit: null   # FILL IN: the unit of the values (UCUM: m, cm, kPa, Cel, m3/h ...), or give --unit")
@@ -326,10 +365,9 @@ def _column(name: str, code: str, number: int, blanks: list[str]) -> list[str]:
     return lines
 
 
-def _unnamed(name: str, blanks: list[str]) -> list[str]:
+def _unnamed(name: str, unit: str | None, blanks: list[str]) -> list[str]:
     """Return the lines of a column of numbers whose name says nothing, where no other says more."""
     blanks.append(f"columns: {name}: property")
-    unit = _unit(name)
     if unit is None:
         blanks.append(f"columns: {name}: unit")
     return [
@@ -346,8 +384,4 @@ def _unit(name: str) -> str | None:
     if match is None:
         return None
     stated = next(group for group in match.groups() if group)
-    try:
-        parse_unit(stated)
-    except UnitError:
-        return None
-    return canonical(stated)
+    return canonical(stated) if _is_unit(stated) else None

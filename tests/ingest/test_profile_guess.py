@@ -180,3 +180,34 @@ def test_a_column_of_numbers_whose_name_says_nothing_is_proposed_where_no_other_
     registry, store, accepted, rejected = imported(raw, "pegel.csv", content)
     assert (accepted, rejected) == (19, 0)
     assert store.values(registry.datastream("W1:depth_to_water"))["2026-01-07T08:00:00"] == 3.07
+
+
+def test_a_second_header_row_of_units_is_read_and_skipped() -> None:
+    raw = b"Logger v2\nserial: 123\nTimestamp,Depth to water,Water temp,Conductivity\n,[m],degC,uS/cm\n" + b"".join(
+        b"2026-01-01T%02d:00:00,5.%d,18.0,500\n" % (hour, hour) for hour in range(9)
+    )
+    guess = guess_profile(raw, "x.csv")
+    assert not any("unit" in blank for blank in guess.blanks)
+    content = filled(guess, time__zone="UTC", station__constant="W1")
+    assert [column["unit"] for column in content["columns"]] == ["m", "Cel", "uS/cm"]  # type: ignore[attr-defined]
+    registry, store, accepted, rejected = imported(raw, "x.csv", content)
+    assert (accepted, rejected) == (27, 0)
+    assert store.values(registry.datastream("W1:depth_to_water"))["2026-01-01T08:00:00"] == 5.8
+
+
+def test_a_row_of_words_below_the_header_is_no_row_of_units() -> None:
+    raw = b"time,depth_to_water_m,note\n,how deep,seen\n" + b"".join(b"2026-01-01 %02d:00,5.1,ok\n" % hour for hour in range(9))
+    assert "skip_after" not in guess_profile(raw, "x.csv").text
+
+
+def test_a_pumped_level_is_no_level_at_rest() -> None:
+    raw = "日期,动水位埋深(m),埋深(m)\n2026-11-01,50.1,20.1\n2026-11-02,50.2,20.2\n".encode()
+    content = yaml.safe_load(guess_profile(raw, "x.csv").text)
+    assert [column["property"] for column in content["columns"]] == ["dynamic_depth_to_water", "depth_to_water"]
+
+
+def test_columns_of_words_are_named_beside_those_not_taken() -> None:
+    raw = b"Messstelle;Datum;Temperatur [Cel];Stand [m]\nW1;01.11.2026;18,2;5,1\nW1;13.11.2026;18,1;5,2\n"
+    guess = guess_profile(raw, "x.csv")
+    assert guess.ignored == ("Stand [m]",)
+    assert '# not read: "Messstelle"' in guess.text
