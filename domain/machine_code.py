@@ -11,6 +11,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -82,7 +83,11 @@ def _processor() -> tuple[str, str, str]:
 def _folders() -> Iterator[Path]:
     """Yield where machine code may be kept, the best place first: beside the package, or in the cache of the user."""
     yield Path(__file__).parent / "__pycache__"
-    yield Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "groundwatch"
+    if cache_home := os.environ.get("XDG_CACHE_HOME"):
+        yield Path(cache_home) / "groundwatch"
+        return
+    with suppress(RuntimeError):  # a user without a home, as in containers
+        yield Path.home() / ".cache" / "groundwatch"
 
 
 def _read(path: Path) -> tuple[str, bytes] | None:

@@ -193,7 +193,8 @@ class BlockReader:
 
     def _numbered(self, lines: npt.NDArray[np.int64]) -> npt.NDArray[np.bytes_]:
         """Name points without identifiers by their rows, from 1."""
-        return np.char.mod(b"%d", lines - self.layout.lines)
+        numbers = lines - self.layout.lines
+        return numbers.astype(f"S{len(str(numbers.max(initial=0)))}")
 
     def _points(self, table: Any, lines: npt.NDArray[np.int64], rejected: tuple[Rejected, ...]) -> PointBlock:
         places = np.array([table[name].to_numpy() for name in ("longitude", "latitude")], dtype=np.float64)

@@ -95,6 +95,16 @@ def test_where_nothing_can_be_kept_it_is_compiled_all_the_same(home: Path) -> No
     assert (home / "kept").is_file()
 
 
+def test_a_user_without_a_home_has_one_place_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    with_home = list(machine_code._folders())
+    monkeypatch.setattr(Path, "home", no_home)
+    assert list(machine_code._folders()) == with_home[:1]
+
+
 def test_an_array_of_another_type_or_with_gaps_is_refused(home: Path) -> None:
     for values in (np.arange(4), np.arange(8.0)[::2], [1.0]):
         with pytest.raises(TypeError, match="contiguous array of float64"):
