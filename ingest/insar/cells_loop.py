@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import types
 
 from domain.compiling import inlined, instruction
-from ingest.insar.cells import ATTRIBUTE, EPOCH, PID, PLACE, SKIP
+from ingest.insar.cells import EPOCH, PID, PLACE, SKIP
 
 _NEWLINE, _RETURN, _QUOTE, _MINUS, _PLUS, _ZERO, _SMALL_E, _LARGE_E, _SPACE, _LAST_ASCII = b'\n\r"-+0eE ~'
 _POINT = ord(".") - _ZERO
@@ -91,6 +91,15 @@ def _is_rounded_once(value: float) -> Any:
     off = value - np.float64(np.float32(value))
     mirrored = value + off
     return off == 0.0 or np.float64(np.float32(mirrored)) != mirrored
+
+
+@inlined
+def _put(value: Any, kind: int, row: int, slot: int, attributes: Any, lines: int, values: Any, values_wide: int) -> None:
+    """Store an epoch's value point by point, an attribute attribute by attribute."""
+    if kind == EPOCH:
+        values[row * values_wide + slot] = value
+    else:
+        attributes[slot * lines + row] = value
 
 
 @inlined
@@ -173,10 +182,7 @@ def scan_rows(  # noqa: PLR0912, PLR0915 - calls between compiled functions cost
                             else:
                                 # At most seven digits are exact in float32, and so are their powers of ten: the quotient is rounded once.
                                 single = np.float32(signed) * (np.float32(whole_digits) / single_tens[decimals])
-                                if kind == EPOCH:
-                                    values[row * values_wide + slot[column]] = single
-                                else:
-                                    attributes[slot[column] * lines + row] = single
+                                _put(single, kind, row, slot[column], attributes, lines, values, values_wide)
                             at += wide + _ONE
                             continue
                     else:
@@ -207,10 +213,7 @@ def scan_rows(  # noqa: PLR0912, PLR0915 - calls between compiled functions cost
                                 at += wide + _ONE
                                 continue
                             if _is_rounded_once(double):
-                                if kind == EPOCH:
-                                    values[row * values_wide + slot[column]] = np.float32(signed * double)
-                                else:
-                                    attributes[slot[column] * lines + row] = np.float32(signed * double)
+                                _put(np.float32(signed * double), kind, row, slot[column], attributes, lines, values, values_wide)
                                 at += wide + _ONE
                                 continue
                 value = np.nan
@@ -251,12 +254,10 @@ def scan_rows(  # noqa: PLR0912, PLR0915 - calls between compiled functions cost
                         value = -value
                 else:
                     plain &= at == start
-                if kind == EPOCH:
-                    values[row * values_wide + slot[column]] = np.float32(value)
-                elif kind == ATTRIBUTE:
-                    attributes[slot[column] * lines + row] = np.float32(value)
-                else:
+                if kind == PLACE:
                     places[row * places_wide + slot[column]] = value
+                else:
+                    _put(np.float32(value), kind, row, slot[column], attributes, lines, values, values_wide)
             if last and text[at] == _RETURN:
                 at += _ONE
             plain &= text[at] == (_NEWLINE if last else delimiter)
