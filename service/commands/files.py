@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from domain.errors import GroundWatchError, InputError, NotFoundError, RequestError
 from domain.model import EventEffect, EventKind, StationEvent
 from service.bootstrap import Container
+from service.commands.kept_profiles import check_profile, keep_profile
 from service.commands.output import complain, emit, jsonable, say
 from service.commands.progress import ProgressLine
 from service.settings import load_settings
@@ -48,13 +49,15 @@ def _import(container: Container, path: Path, arguments: argparse.Namespace) -> 
     if is_delivery(arguments.format, arguments.profile):
         return _import_delivery(container, path, arguments)
     try:
+        if not arguments.dry_run:
+            check_profile(container.settings.home, arguments.profile)
         report = _ingest(container, path, arguments)
     except InputError as error:
         _tell_unusable(path, error, as_json=arguments.json)
         return UNUSABLE
     logged = _log_events(container, report) if arguments.store_events and not arguments.dry_run else 0
     if not arguments.dry_run:
-        _keep_profile(container, arguments.profile)
+        keep_profile(container.settings.home, arguments.profile)
     if arguments.json:
         emit({**report.to_json(), "file": str(path), "events_logged": logged})
     else:
@@ -110,15 +113,6 @@ def _ingest(container: Container, path: Path, arguments: argparse.Namespace) -> 
 
 def _unreadable(path: Path, error: OSError) -> InputError:
     return InputError(f"cannot be read: {error.strerror}.", where=str(path), remedy="check the path and its permissions")
-
-
-def _keep_profile(container: Container, named: str | None) -> None:
-    """Keep a profile of the user's own beside the data, so that its rejects can be replayed and the inbox can use it by name."""
-    if named is None or not Path(named).is_file():
-        return
-    kept = container.settings.home / "profiles" / f"{Path(named).stem}.yaml"
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_bytes(Path(named).read_bytes())
 
 
 def _log_events(container: Container, report: ImportReport) -> int:

@@ -238,6 +238,40 @@ def test_a_file_is_rehearsed_imported_exported_and_replayed(run: Run, tmp_path: 
     assert len(capsys.readouterr().out.splitlines()) == 4
 
 
+def test_an_import_puts_no_other_profile_in_the_place_of_one_of_its_name(run: Run, tmp_path: Path) -> None:
+    add_well(run, "CSV2")
+    table = tmp_path / "wells.csv"
+    table.write_text("time,depth\n2026-01-01 00:00,512.5\n", encoding="utf-8")
+    text = (
+        "format: csv\nsource: test\ntime: {column: time, zone: Asia/Shanghai, formats: [iso]}\nstation: {constant: CSV2}\n"
+        "columns:\n  - {match: depth, property: depth_to_water, unit: cm}\n"
+    )
+    folders = [tmp_path / name for name in ("gateway", "other")]
+    for folder, unit in zip(folders, ("cm", "mm"), strict=True):
+        folder.mkdir()
+        (folder / "gateway2.yaml").write_text(text.replace("unit: cm", f"unit: {unit}"), encoding="utf-8")
+    mine, other = (folder / "gateway2.yaml" for folder in folders)
+    kept = tmp_path / "home" / "profiles" / "gateway2.yaml"
+    assert run("import", str(table), "--profile", str(mine))[0] == 0
+    assert "unit: cm" in kept.read_text(encoding="utf-8")
+    code, (refused,) = run("import", str(table), "--profile", str(other))
+    assert code == 2
+    assert "another profile of this name is kept" in str(refused)
+    assert "unit: cm" in kept.read_text(encoding="utf-8")
+    assert run("import", str(table), "--profile", str(other), "--dry-run")[0] == 0
+    mine.write_text(text + "  # better\n", encoding="utf-8")
+    assert run("import", str(table), "--profile", str(mine))[0] == 0
+    assert "better" in kept.read_text(encoding="utf-8")
+    assert run("import", str(table), "--profile", str(kept))[0] == 0
+    kept.write_text(text, encoding="utf-8")  # a person's own, by now
+    assert run("import", str(table), "--profile", str(mine))[0] == 2
+    assert kept.read_text(encoding="utf-8") == text
+    (tmp_path / "levelling.yaml").write_text(text, encoding="utf-8")
+    code, (refused,) = run("import", str(table), "--profile", str(tmp_path / "levelling.yaml"))
+    assert (code, (tmp_path / "home" / "profiles" / "levelling.yaml").exists()) == (2, False)
+    assert "shipped profile" in str(refused)
+
+
 def test_analyse_as_of_the_past_stores_nothing_and_gives_the_digits_of_then(run: Run, tmp_path: Path, database_url: str) -> None:
     from storage.database import Database
     from storage.observations import ObservationRepository
