@@ -143,29 +143,42 @@ STAGES = (
     "parsing, commit: received to committed",
     "waiting for a round: committed to begun",
     "quality: begun to judged",
-    "rules, episode, outbox: judged to fetched for sending",
-    "sending: fetched to received by the webhook",
+    "rules, episode: judged to opened",
+    "writing, outbox, sending: opened to received by the webhook",
 )
-_ROUND = re.compile(rb"round begun (\S+), quality of \d+ judged (\S+), rules of")
+_ROUND = re.compile(rb"round begun (\S+), quality of \d+ judged (\S+), rules of \d+ evaluated (\S+)")
+
+
+class Rounds:
+    """The rounds that a worker's log tells of: when each began, had judged quality, and was done."""
+
+    def __init__(self, log: bytes) -> None:
+        self._rounds = sorted(tuple(datetime.fromisoformat(time.decode()) for time in found) for found in _ROUND.findall(log))
+
+    def of(self, opened: datetime) -> tuple[datetime, datetime] | None:
+        """Return when the round in which an alert was opened began and had judged quality; None where the log tells of none."""
+        for begun, judged, done in self._rounds:
+            if judged <= opened <= done:
+                return begun, judged
+        return None
 
 
 def stages(url: str, sent: dict[str, float], got: dict[str, float], log: Path) -> Iterator[str]:
     """Say how long the breaches spent on each part of their way, from the first publishing to the receipt."""
-    begun = {judged: begin for begin, judged in _ROUND.findall(log.read_bytes())}
+    rounds = Rounds(log.read_bytes())
     with psycopg.connect(url) as connection:
         rows = connection.execute(
             "SELECT DISTINCT ON (station.code) station.code, extract(epoch FROM observation.received_at),"
-            " extract(epoch FROM batch.committed_at), alert.opened_at, extract(epoch FROM notification.sent_at)"
-            " FROM alert JOIN station ON station.id = alert.station_id JOIN notification ON notification.alert_id = alert.id"
+            " extract(epoch FROM batch.committed_at), alert.opened_at"
+            " FROM alert JOIN station ON station.id = alert.station_id"
             " JOIN observation ON observation.datastream_id = alert.datastream_id AND observation.phenomenon_time = alert.onset"
-            " JOIN ingest_batch AS batch ON batch.id = observation.batch_id ORDER BY station.code, notification.id"
+            " JOIN ingest_batch AS batch ON batch.id = observation.batch_id ORDER BY station.code, alert.id"
         ).fetchall()
     known = []
-    for code, received, committed, judged, fetched in rows:
-        begin = begun.get(judged.astimezone(UTC).isoformat().encode())
-        if code in sent and code in got and begin is not None and fetched is not None:
-            round_begun = datetime.fromisoformat(begin.decode()).timestamp()
-            at = (received, committed, round_begun, judged.timestamp(), fetched)
+    for code, received, committed, opened in rows:
+        found = rounds.of(opened)
+        if code in sent and code in got and found is not None:
+            at = (received, committed, *(time.timestamp() for time in (*found, opened)))
             known.append([sent[code], *map(float, at), got[code]])
     if known:
         parts = np.quantile(np.diff(np.array(known), axis=1), [0.5, 0.99], axis=0)
