@@ -109,7 +109,8 @@ class Spool:
         with path.open("wb") as stream:
             for name, kind, values in self._columns(sorted_rows):
                 layout[name] = (kind, stream.tell())
-                np.ascontiguousarray(values, dtype=kind).tofile(stream)
+                # Not `tofile`, whose error on a full disk does not say that the disk is full.
+                stream.write(np.ascontiguousarray(values, dtype=kind).view(np.uint8).data)
         ids, begin, count = np.unique(sorted_rows.stream, return_index=True, return_counts=True)
         self._runs.append(_Run(path, layout, ids, begin.astype(np.int64), (begin + count).astype(np.int64)))
         self.rows += len(rows)

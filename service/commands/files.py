@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import errno
 import getpass
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from domain.errors import GroundWatchError, InputError, NotFoundError, RequestError
+from domain.errors import DiskFullError, GroundWatchError, InputError, NotFoundError, RequestError
 from domain.model import EventEffect, EventKind, StationEvent
 from service.bootstrap import Container
 from service.commands.kept_profiles import check_profile, keep_profile
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 ALL_IN, UNUSABLE, SOME_REJECTED = 0, 2, 3
 PAGE = 10_000
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 EXPORTED = ("datastream", "phenomenon_time", "phenomenon_end", "result", "unit", "sigma", "quality", "quality_reasons")
 
 
@@ -103,12 +105,22 @@ def _ingest(container: Container, path: Path, arguments: argparse.Namespace) -> 
                 now=container.clock(),
             )
         except OSError as error:
+            if error.errno in _NO_ROOM:
+                raise _no_room(container.settings.home) from error
             raise _unreadable(path, error) from error
         except KeyboardInterrupt:
             complain(
                 f"\n{path}: interrupted; what was stored stays ({progress.stored:,} rows). Import it again to go on from there."
             )
             raise
+
+
+def _no_room(home: Path) -> DiskFullError:
+    return DiskFullError(
+        "the disk is full; no more of the file was stored.",
+        where=str(home),
+        remedy="make room there: a large file needs about as much as it has unpacked (spool) and as it has (raw); then import it again",
+    )
 
 
 def _unreadable(path: Path, error: OSError) -> InputError:

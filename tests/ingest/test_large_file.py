@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import random
 from datetime import datetime, timedelta
@@ -297,3 +298,11 @@ def test_a_file_with_a_refused_row_tells_of_it_every_time(
     reports = [ingest(pipeline, path) for _ in range(2)]
     assert [report.rejected for report in reports] == [1, 1]
     assert blocks_read.count(path.name) == 2
+
+
+def test_a_full_disk_is_told_as_such_by_the_spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = Path.open
+    monkeypatch.setattr(Path, "open", lambda path, *mode: opened(Path("/dev/full"), *mode))
+    with Spool(tmp_path) as spooled, pytest.raises(OSError, match="No space left") as full:
+        spooled.add(columns(np.ones(100_000, np.int32), np.arange(100_000).astype("M8[us]"), np.ones(100_000)))
+    assert full.value.errno == errno.ENOSPC

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -270,6 +271,20 @@ def test_an_import_puts_no_other_profile_in_the_place_of_one_of_its_name(run: Ru
     code, (refused,) = run("import", str(table), "--profile", str(tmp_path / "levelling.yaml"))
     assert (code, (tmp_path / "home" / "profiles" / "levelling.yaml").exists()) == (2, False)
     assert "shipped profile" in str(refused)
+
+
+def test_an_import_says_that_the_disk_is_full(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("ingest.pipeline.Pipeline.ingest_path", fail)
+    table = tmp_path / "x.csv"
+    table.write_text("time,depth\n", encoding="utf-8")
+    code, (refused,) = run("import", str(table))
+    assert code not in {0, 3}
+    assert "the disk is full" in str(refused)
+    assert str(tmp_path / "home") in str(refused)
+    assert "make room" in str(refused)
 
 
 def test_analyse_as_of_the_past_stores_nothing_and_gives_the_digits_of_then(run: Run, tmp_path: Path, database_url: str) -> None:
