@@ -1,12 +1,13 @@
 """Beginning and end of a process: signals become an event, and a child does not outlive its parent.
 
-This file finishes with `stop_event`.
+This file finishes with `room_for_connections`.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 import threading
@@ -14,6 +15,8 @@ from types import FrameType
 
 PARENT_VARIABLE = "GROUNDWATCH_PARENT_PID"
 _PR_SET_PDEATHSIG = 1
+_OTHER_FILES = 256
+"""What a process opens beside its devices' connections: database, broker, files, libraries."""
 
 
 def follow_parent() -> None:
@@ -39,3 +42,17 @@ def stop_event() -> threading.Event:
     signal.signal(signal.SIGINT, request)
     follow_parent()
     return event
+
+
+def room_for_connections(wanted: int) -> int:
+    """Let this process open so many connections beside all else that it opens, and return how many it may.
+
+    The usual limit of 1,024 open files leaves no room for a thousand devices together with database, broker and files.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + _OTHER_FILES
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return wanted
+    reached = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, reached), hard))
+    return min(wanted, max(1, max(soft, reached) - _OTHER_FILES))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 from domain.errors import ConfigurationError
 from ingest.transports.inbox import Inbox, InboxSettings
@@ -18,6 +19,7 @@ from ingest.transports.tcp import TcpIngest
 from ingest.transports.tcp_peers import TcpSettings
 from service.bootstrap import Container
 from service.heartbeats import Heartbeat, IngestState, this_process
+from service.lifetime import room_for_connections
 from service.rebirths import Rebirths
 from service.settings import Settings
 from storage.heartbeats import HeartbeatRepository
@@ -69,11 +71,19 @@ def _host_and_port(name: str, text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def _with_room(listening: TcpSettings | None) -> TcpSettings | None:
+    """Return settings of which this process can keep the promise: no more connections than it may open."""
+    if listening is None or (most := room_for_connections(listening.max_connections)) >= listening.max_connections:
+        return listening
+    LOG.warning("no more than %d connections of RTUs fit into the limit of open files (raise it: ulimit -Hn)", most)
+    return replace(listening, max_connections=most, max_connections_per_address=min(most, listening.max_connections_per_address))
+
+
 def run_ingest(container: Container, stop: threading.Event) -> None:
     """Run every transport until `stop` is set, or until one of them fails for good; then nothing half-taken is left behind."""
     settings = container.settings
     folder = settings.inbox or settings.home / "inbox"
-    listening = tcp_settings(settings)
+    listening = _with_room(tcp_settings(settings))
     state = IngestState(IngestMetrics(), IngestMetrics(), TcpMetrics() if listening else None)
     rebirths = Rebirths(container)
     mqtt = MqttIngest(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from domain.errors import ConfigurationError, InputError
 from ingest.messages import Message
 from ingest.transports.births import AliasError
-from ingest.transports.tcp import message_of_source
+from ingest.transports.rtu_sessions import message_of_source
 from ingest.transports.topics import message_of
 from service.bootstrap import Container
 

@@ -1,18 +1,21 @@
 """What a server of RTUs does with the frames of one connection: which bytes are one message, and what the device is told once it is stored.
 
 Stateless parsing stays in the formats; here is only what spans frames of one connection: packets of long messages. This file finishes
-with `PROTOCOLS`.
+with `message_of_source`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 from ingest.formats import hj212_packet, sl651_frame
 from ingest.formats.element_table import load_table
 from ingest.formats.frames import Framing
+from ingest.messages import Message
 
 MOST_HELD_BYTES = 1 << 20
 """Where the packets of a connection that wait for others are longer, they are stored as they are."""
@@ -157,3 +160,19 @@ PROTOCOLS: Mapping[str, RtuProtocol] = {
     "hj212": RtuProtocol(hj212_packet.FRAMING, Hj212Session),
 }
 """By the name of the message format."""
+_SOURCE = re.compile(r"tcp://[^/]+/(?P<format>[a-z0-9_]+)")
+
+
+def message_of_source(source: str, payload: bytes, received_at: datetime) -> Message | None:
+    """Return the message that a stored payload of a TCP connection was; None for other sources.
+
+    Examples
+    --------
+    >>> from datetime import UTC
+    >>> message_of_source("tcp://10.0.0.7/sl651", b"", datetime(2026, 1, 1, tzinfo=UTC)).format
+    'sl651'
+    """
+    match = _SOURCE.fullmatch(source)
+    if match is None or match["format"] not in PROTOCOLS:
+        return None
+    return Message("", payload, received_at, source, format=match["format"])

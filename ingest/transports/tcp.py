@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import re
 import selectors
 import socket
 import threading
@@ -27,31 +26,15 @@ from ingest.pipeline import Pipeline
 from ingest.report import MessageReceipt
 from ingest.transports.metrics import TcpMetrics
 from ingest.transports.rtu_sessions import PROTOCOLS, Delivery
-from ingest.transports.tcp_peers import Allowance, Connection, TcpSettings
+from ingest.transports.tcp_peers import NO_ROOM, Allowance, Connection, TcpSettings, listening_socket
 
 LOG = logging.getLogger(__name__)
-_SOURCE = re.compile(r"tcp://[^/]+/(?P<format>[a-z0-9_]+)")
 _POLL_S = 0.2
 _RECEIVE_BYTES = 16_384
-_BACKLOG = 128
+_DEAF_S = 1.0
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.2, 5.0
 UNANSWERED = frozenset({"rejected_device", "password"})
 """Codes of refusal after which a device is not confirmed: it is not ours, or somebody pretends to be it."""
-
-
-def message_of_source(source: str, payload: bytes, received_at: datetime) -> Message | None:
-    """Return the message that a stored payload of a TCP connection was; None for other sources.
-
-    Examples
-    --------
-    >>> from datetime import UTC
-    >>> message_of_source("tcp://10.0.0.7/sl651", b"", datetime(2026, 1, 1, tzinfo=UTC)).format
-    'sl651'
-    """
-    match = _SOURCE.fullmatch(source)
-    if match is None or match["format"] not in PROTOCOLS:
-        return None
-    return Message("", payload, received_at, source, format=match["format"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +76,7 @@ class TcpIngest:
         self._connections: set[Connection] = set()
         self._allowances: dict[str, Allowance] = {}
         self._failure: BaseException | None = None
+        self._deaf_until_s = 0.0
         self._wake_in, self._wake_out = socket.socketpair()
         for end in (self._wake_in, self._wake_out):
             end.setblocking(False)
@@ -107,19 +91,7 @@ class TcpIngest:
             raise
 
     def _listen(self, name: str, address: tuple[str, int]) -> None:
-        if name not in PROTOCOLS:
-            raise ConfigurationError(f"{name!r} is no protocol of RTUs.", remedy=f"use one of {', '.join(PROTOCOLS)}")
-        listener: socket.socket | None = None
-        try:
-            family = socket.getaddrinfo(*address, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-            listener = socket.create_server(address, family=family, backlog=_BACKLOG)
-        except OSError as fault:
-            raise ConfigurationError(
-                f"{address[0]}:{address[1]} cannot be listened on: {fault.strerror or fault}.",
-                where=f"GROUNDWATCH_{name.upper()}_LISTEN",
-                remedy="end what uses it, or choose another port",
-            ) from fault
-        listener.setblocking(False)
+        listener = listening_socket(name, address)
         self._selector.register(listener, selectors.EVENT_READ, name)
         self._listeners.append(listener)
         self.addresses[name] = listener.getsockname()[:2]
@@ -144,11 +116,13 @@ class TcpIngest:
             if key.data is None:
                 self._drain_wakes()
             elif isinstance(key.data, str):
-                self._accept(key.fileobj, key.data)  # type: ignore[arg-type]
+                if not self._deaf_until_s:
+                    self._accept(key.fileobj, key.data)  # type: ignore[arg-type]
             else:
                 self._serve(key.data, events)
         self._answer_all()
         now_s = time.monotonic()
+        self._hear_again(now_s)
         for connection in list(self._connections):
             self._look_after(connection, now_s)
         self.metrics.put(queued=self._waiting.qsize(), connections=len(self._connections))
@@ -158,7 +132,9 @@ class TcpIngest:
     def _accept(self, listener: socket.socket, name: str) -> None:
         try:
             peer_socket, address = listener.accept()
-        except OSError:
+        except OSError as fault:
+            if fault.errno in NO_ROOM:
+                self._be_deaf(fault)
             return
         peer = str(address[0])
         counts = Counter(connection.peer for connection in self._connections)
@@ -176,6 +152,19 @@ class TcpIngest:
         self._connections.add(connection)
         self._selector.register(peer_socket, selectors.EVENT_READ, connection)
         self.metrics.add(connections_accepted=1)
+
+    def _be_deaf(self, fault: OSError) -> None:
+        """Accept nobody for a while: who waits at the door stays readable, and would be asked in again and again for nothing."""
+        LOG.warning("no connection can be accepted (%s); trying again in %g s", fault, _DEAF_S)
+        self._deaf_until_s = time.monotonic() + _DEAF_S
+        for listener in self._listeners:
+            self._selector.unregister(listener)
+
+    def _hear_again(self, now_s: float) -> None:
+        if 0 < self._deaf_until_s <= now_s:
+            self._deaf_until_s = 0.0
+            for name, listener in zip(self.settings.listen, self._listeners, strict=True):
+                self._selector.register(listener, selectors.EVENT_READ, name)
 
     def _serve(self, connection: Connection, events: int) -> None:
         if events & selectors.EVENT_WRITE:

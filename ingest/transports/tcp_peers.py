@@ -1,12 +1,18 @@
-"""What a server of RTUs allows, and what it knows of one peer. This file finishes with `Connection`."""
+"""What a server of RTUs allows, and what it knows of one peer. This file finishes with `listening_socket`."""
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ingest.transports.rtu_sessions import RtuProtocol, Session
+from domain.errors import ConfigurationError
+from ingest.transports.rtu_sessions import PROTOCOLS, RtuProtocol, Session
+
+NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""Why the system accepts no connection for now."""
+_BACKLOG = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +94,26 @@ class Connection:
     has_sent_a_frame: bool = False
     ended_s: float | None = None
     is_closed: bool = False
+
+
+def listening_socket(name: str, address: tuple[str, int]) -> socket.socket:
+    """Return a socket that listens for a protocol.
+
+    Raises
+    ------
+    ConfigurationError
+        There is no such protocol, or the address cannot be listened on.
+    """
+    if name not in PROTOCOLS:
+        raise ConfigurationError(f"{name!r} is no protocol of RTUs.", remedy=f"use one of {', '.join(PROTOCOLS)}")
+    try:
+        family = socket.getaddrinfo(*address, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+        listener = socket.create_server(address, family=family, backlog=_BACKLOG)
+    except OSError as fault:
+        raise ConfigurationError(
+            f"{address[0]}:{address[1]} cannot be listened on: {fault.strerror or fault}.",
+            where=f"GROUNDWATCH_{name.upper()}_LISTEN",
+            remedy="end what uses it, or choose another port",
+        ) from fault
+    listener.setblocking(False)
+    return listener

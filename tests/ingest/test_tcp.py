@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import socket
 import threading
 import time
@@ -18,8 +19,8 @@ from domain.observation import QuarantineEntry
 from ingest.formats.sl651_frame import confirmation, read_frame
 from ingest.pipeline import Pipeline
 from ingest.transports import rtu_sessions
-from ingest.transports.rtu_sessions import Hj212Session, Sl651Session
-from ingest.transports.tcp import TcpIngest, message_of_source
+from ingest.transports.rtu_sessions import Hj212Session, Sl651Session, message_of_source
+from ingest.transports.tcp import TcpIngest
 from ingest.transports.tcp_peers import TcpSettings
 from tests.ingest.memory import MemoryRegistry, MemoryStore
 from tests.ingest.rtu import SL651_WELL, element, framed, keep_alive, packet, report, wrapped
@@ -503,3 +504,29 @@ def test_a_frame_that_never_ends_holds_its_connection_no_longer_than_silence(ser
                     break
         assert 0.5 < time.monotonic() - begun < 2.5
     wait_until(lambda: server.metrics.connections == 0)
+
+
+def test_a_process_that_may_open_no_more_files_rests_and_accepts_when_it_may(serve: Serve, store: MemoryStore) -> None:
+    server = serve()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.ExitStack() as opened:
+        first = opened.enter_context(server.connect())
+        first.sendall(SL651_WELL)
+        assert read(first, len(WELL_ANSWER)) == WELL_ANSWER
+        second = opened.enter_context(socket.socket())
+        second.settimeout(10)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (second.fileno() + 1, hard))
+            second.connect(server.ingest.addresses["sl651"])
+            begun = time.process_time()
+            second.sendall(keep_alive())
+            time.sleep(0.5)
+            first.sendall(SL651_WELL)
+            assert read(first, len(WELL_ANSWER)) == WELL_ANSWER
+            assert time.process_time() - begun < 0.3
+            assert server.metrics.connections == 1
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        wait_until(lambda: server.metrics.connections == 2)
+        second.sendall(SL651_WELL)
+        assert read(second, len(WELL_ANSWER)) == WELL_ANSWER
