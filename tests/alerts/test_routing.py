@@ -24,7 +24,8 @@ from alerts.templates import check_templates, render
 from domain.alert import MessageType
 from domain.alerting import Notification, NotificationState, Receiver
 from domain.errors import InputError
-from tests.alerts.fakes import Observations, Store
+from tests.alerts.fake_data import Observations
+from tests.alerts.fakes import Store
 
 ZONE = ZoneInfo("Asia/Shanghai")
 OFFICE = {"windows": [{"days": ["mon", "tue", "wed", "thu", "fri"], "from": "08:30", "to": "17:30"}], "always_from": "orange"}
