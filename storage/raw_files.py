@@ -24,7 +24,8 @@ from domain.observation import KeptFile
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SCHEME = "sha256:"
 _GROWING = ".growing-"
-_PART_BYTES = 4 * 1024 * 1024
+_PART_BYTES = 256 * 1024
+"""A part stays in the processor's cache while it is read, digested and packed."""
 _ZSTD = {"compression_level": 1, "window_log": 17, "hash_log": 10, "min_match": 7}
 _CLOSE, _WIDE = 0, 256
 """How many places are passed over while nothing matches (zstd's `target_length`)."""
