@@ -217,6 +217,12 @@ def parse_profile(content: object, name: str) -> Profile:
             "the profile names no format.", where=reader.where, remedy="write format: csv (or toa5, levelling, rdb)"
         )
     sheet = reader.content.get("sheet")
+    if reader.text("thousands") and reader.text("thousands") == (reader.text("decimal", ".") or "."):
+        raise ConfigurationError(
+            "thousands: and decimal: are the same mark.",
+            where=reader.where,
+            remedy="state the one that the file groups digits with",
+        )
     return Profile(
         name=name,
         format=format_name,

@@ -62,6 +62,11 @@ class ColumnarTable:
         """Return the column (from 0) that one of the names or 1-based positions picks, or None."""
         return find_column(self.header, self.width, names)
 
+    def ends_before(self, index: int) -> BoolArray:
+        """Return which rows end before a column: none, for all are as wide as the header."""
+        del index
+        return np.zeros(len(self), dtype=bool)
+
     @property
     def width(self) -> int:
         """Return the number of columns."""

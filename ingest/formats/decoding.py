@@ -10,6 +10,7 @@ import codecs
 import re
 import zlib
 from collections.abc import Collection, Iterator
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -202,16 +203,25 @@ def number_columns(
         cells.str.casefold().isin({marker.strip().casefold() for marker in missing if marker.strip()}).to_numpy(dtype=bool)
     )
     is_empty = (cells == "").to_numpy(dtype=bool)
+    numeric = cells.str.fullmatch(_pattern(decimal, thousands)).to_numpy(dtype=bool) & ~is_missing
     if thousands:
         cells = cells.str.replace(thousands, "", regex=False)
     if decimal != ".":
         cells = cells.str.replace(decimal, ".", regex=False)
-    numeric = cells.str.fullmatch(_NUMBER.pattern).to_numpy(dtype=bool) & ~is_missing
     values = np.full(len(cells), np.nan)
     values[numeric] = cells.to_numpy(dtype=object)[numeric].astype(np.float64)
     overflow = numeric & ~np.isfinite(values)
     values[overflow] = np.nan
     return values, is_missing, (~numeric & ~is_missing & ~is_empty) | overflow
+
+
+@lru_cache
+def _pattern(decimal: str, thousands: str) -> str:
+    """Return the pattern of numbers with a decimal mark and digit grouping: groups are of three digits, so 1.5 is no 15 and no 1500."""
+    mark, whole = re.escape(decimal), r"\d+"
+    if thousands:
+        whole = rf"(\d+|\d{{1,3}}({re.escape(thousands)}\d{{3}})+)"
+    return rf"[+-]?({whole}({mark}\d*)?|{mark}\d+)([eE][+-]?\d+)?"
 
 
 def _plain_numbers(texts: npt.NDArray[np.object_], missing: Collection[str]) -> FloatArray | None:

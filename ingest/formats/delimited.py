@@ -110,6 +110,8 @@ def table_payload(table: AnyTable, profile: Profile, context: ImportContext) -> 
     places = row_stations(table, profile, context)
     rejected = _row_rejects(table, time_fault, places, profile.delimiter)
     usable = places.is_known[places.of_row] & ~time_fault
+    if not profile.empty_is_missing:
+        rejected += _cut_rows(table, usable & table.ends_before(min((index for _, index in found), default=0)), profile.delimiter)
     parts: list[Columns] = []
     for number, (rule, index) in enumerate(found):
         values, rejects, kept = _values(table, rule, index, profile, usable)
@@ -232,6 +234,13 @@ def _row_rejects(table: AnyTable, time_fault: BoolArray, places: RowStations, de
             )
         rejected.append(Rejected(int(table.lines[row]), code, reason, table.row_bytes(row, delimiter)))
     return rejected
+
+
+def _cut_rows(table: AnyTable, is_cut: BoolArray, delimiter: str) -> list[Rejected]:
+    """Refuse rows that end before all of their values: an empty cell is no observation, but these have no such cells."""
+    reason = "the row ends before any column of values (cut off while written?); send the complete file again"
+    rows = np.flatnonzero(is_cut).tolist()
+    return [Rejected(int(table.lines[row]), "columns", reason, table.row_bytes(row, delimiter)) for row in rows]
 
 
 def _values(

@@ -47,12 +47,15 @@ class Table:
         Line of the file (row of the sheet) that each row came from.
     preamble
         Rows above the header.
+    written : int32 (n,)
+        How many cells each row was written with, or more; None where nobody counted.
     """
 
     header: tuple[str, ...]
     cells: npt.NDArray[np.object_]
     lines: npt.NDArray[np.int32]
     preamble: tuple[tuple[str, ...], ...] = ()
+    written: npt.NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -69,6 +72,10 @@ class Table:
     def width(self) -> int:
         """Return the number of columns."""
         return int(self.cells.shape[1])
+
+    def ends_before(self, index: int) -> npt.NDArray[np.bool_]:
+        """Return which rows end before a column."""
+        return np.zeros(len(self), dtype=bool) if self.written is None else self.written <= index
 
     def cell(self, row: int, index: int) -> str:
         """Return the text of one cell."""
@@ -120,7 +127,7 @@ def read_tables(raw: bytes, profile: Profile, *, where: str) -> Iterator[Table |
         When the header that the profile describes is not there.
     """
     if is_workbook(raw):
-        rows = read_workbook(raw, profile.sheet, where=where)
+        rows = read_workbook(raw, profile.sheet, where=where, decimal=profile.decimal)
         position, header = find_header(rows, profile, where=where)
         yield _table_of_rows(rows[position:], position + 1, header, rows[: max(position - 1, 0)])
         return
@@ -237,7 +244,8 @@ def _table_of_lines(
     kept = [lines[i] for i in keep]
     numbers = np.array(keep, dtype=np.int32) + first
     cells = _cells(kept, profile.delimiter, len(header))
-    return Table(header, cells, numbers, preamble)
+    given = (len(line.split()) if profile.delimiter == " " else line.count(profile.delimiter) + 1 for line in kept)
+    return Table(header, cells, numbers, preamble, np.fromiter(given, np.int32, len(kept)))
 
 
 def _cells(lines: list[str], delimiter: str, width: int) -> npt.NDArray[np.object_]:
@@ -295,8 +303,8 @@ def read_rows(raw: bytes, *, encoding: str | None = None, sheet: str | int | Non
     return [split_row(line, delimiter) for line in lines]
 
 
-def read_workbook(raw: bytes, sheet: str | int | None = None, *, where: str) -> list[list[str]]:
-    """Return the rows of a sheet (name, 1-based number, or the first) as text; dates become ISO text.
+def read_workbook(raw: bytes, sheet: str | int | None = None, *, where: str, decimal: str = ".") -> list[list[str]]:
+    """Return the rows of a sheet (name, 1-based number, or the first) as text; dates become ISO text, numbers get the decimal mark.
 
     Raises
     ------
@@ -324,14 +332,16 @@ def read_workbook(raw: bytes, sheet: str | int | None = None, *, where: str) -> 
         chosen = names[0] if sheet is None else names[sheet - 1] if isinstance(sheet, int) and 0 < sheet <= len(names) else sheet
         if chosen not in names:
             raise FormatError(f"there is no sheet {sheet!r}.", where=where, remedy=f"sheets: {', '.join(names)}")
-        return [[_cell_text(cell) for cell in row[:MAX_COLUMNS]] for row in book[str(chosen)].iter_rows(values_only=True)]
+        return [
+            [_cell_text(cell, decimal) for cell in row[:MAX_COLUMNS]] for row in book[str(chosen)].iter_rows(values_only=True)
+        ]
     except (KeyError, ValueError, TypeError, zipfile.BadZipFile, AttributeError, EOFError, SyntaxError) as fault:
         raise FormatError("the workbook is damaged.", where=where, remedy="save it again as .xlsx") from fault
     finally:
         book.close()
 
 
-def _cell_text(value: Any) -> str:
+def _cell_text(value: Any, decimal: str) -> str:
     if value is None:
         return ""
     if isinstance(value, datetime):
@@ -339,7 +349,7 @@ def _cell_text(value: Any) -> str:
     if isinstance(value, date | time):
         return value.isoformat()
     if isinstance(value, float):
-        return repr(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
+        return repr(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value).replace(".", decimal)
     return str(value).strip()
 
 

@@ -36,6 +36,45 @@ def test_what_is_no_number_is_bad_and_not_missing(text: str) -> None:
     assert (is_missing[0], is_bad[0]) == (False, True)
 
 
+@pytest.mark.parametrize(
+    ("decimal", "thousands", "text", "value"),
+    [
+        (",", "", "1,5", 1.5),
+        (",", "", "-0,25", -0.25),
+        (",", "", "1,5e3", 1500.0),
+        (",", "", "12", 12.0),
+        (",", "", "1.524", None),
+        (",", "", "1.524,1", None),
+        (",", ".", "1.524,1", 1524.1),
+        (",", ".", "1.234.567", 1234567.0),
+        (",", ".", "1234567,5", 1234567.5),
+        (",", ".", "1.5", None),
+        (",", ".", "12.34", None),
+        (",", ".", "1234.567", None),
+        (",", ".", "1..234", None),
+        (",", ".", ".234", None),
+        (".", ",", "1,524.1", 1524.1),
+        (".", ",", "5,23", None),
+        (".", " ", "1 524.1", 1524.1),
+        (".", "'", "-1'524.1", -1524.1),
+    ],
+)
+def test_a_mark_that_stands_where_it_cannot_makes_no_number(decimal: str, thousands: str, text: str, value: float | None) -> None:
+    values, is_missing, is_bad = number_columns(cells(text, ""), decimal=decimal, thousands=thousands)
+    assert (values[0] == value) if value is not None else (np.isnan(values[0]) and is_bad[0])
+    assert not is_missing.any()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(-1e9, 1e9), st.sampled_from([(".", ","), (",", "."), (",", " "), (".", "'"), (",", "")]))
+def test_a_grouped_number_is_read_as_it_was_written(number: float, marks: tuple[str, str]) -> None:
+    decimal, thousands = marks
+    text = f"{number:,.3f}".translate({ord("."): decimal, ord(","): thousands})
+    values, _, is_bad = number_columns(cells(text, ""), decimal=decimal, thousands=thousands)
+    assert values[0] == float(f"{number:.3f}")
+    assert not is_bad.any()
+
+
 def test_missing_markers_are_texts_and_not_values() -> None:
     values, is_missing, is_bad = number_columns(cells("-9999", "-9999.0", "NaN", ""), missing=["-9999", "NAN"])
     assert is_missing.tolist() == [True, False, True, False]

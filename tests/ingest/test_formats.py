@@ -344,3 +344,61 @@ def test_gzip_is_unpacked_and_kept_as_it_came(pipeline: Pipeline, store: MemoryS
     assert store.batches[0].raws[0].body == raw
     with pytest.raises(FormatError, match="gzip"):
         pipeline.ingest_file(raw[:40], "TEST.tenv3.gz", actor="test", now=NOW)
+
+
+def test_numbers_of_a_workbook_are_numbers_whatever_marks_the_profile_states_for_text() -> None:
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    for row in (
+        ["time", "depth"],
+        ["2026-01-01", 1.5],
+        ["2026-01-02", "1.524,25"],
+        ["2026-01-03", 12.34],
+        ["2026-01-04", "12.34"],
+    ):
+        sheet.append(row)
+    stream = io.BytesIO()
+    book.save(stream)
+    profile = parse_profile(
+        {
+            "format": "csv",
+            "decimal": ",",
+            "thousands": ".",
+            "time": {"column": "time", "zone": "UTC"},
+            "station": {"constant": "W1"},
+            "columns": [{"match": "depth", "property": "depth_to_water", "unit": "m"}],
+        },
+        "p",
+    )
+    payload = FORMATS["csv"].parse(stream.getvalue(), profile, ImportContext("x.xlsx"))
+    assert payload.columns.result.tolist() == [1.5, 1524.25, 12.34]
+    assert [reject.line for reject in payload.rejected] == [5]
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ("2026-01-02;W1", ["columns"]),
+        ("2026-01-02", ["station"]),
+        ("2026-01-02;W1;", []),
+        ("2026-01-02;W1;;", []),
+        ("2026-01-02;W1;1.5", []),
+    ],
+)
+def test_a_row_that_ends_before_all_of_its_values_is_refused_and_one_with_empty_cells_is_no_observation(
+    row: str, told: list[str]
+) -> None:
+    content = {
+        "format": "csv",
+        "delimiter": ";",
+        "time": {"column": "time", "zone": "UTC"},
+        "station": {"template": "{well}"},
+        "columns": [{"match": "depth", "property": "depth_to_water", "unit": "m"}],
+    }
+    raw = f"time;well;depth;note\n2026-01-01;W1;1.25;ok\n{row}\n2026-01-03;W1;1.75;\n".encode()
+    payload = FORMATS["csv"].parse(raw, parse_profile(content, "p"), ImportContext("x.csv"))
+    assert [reject.code for reject in payload.rejected] == told
+    assert len(payload.columns) == (3 if row.endswith("1.5") else 2)
+    every = FORMATS["csv"].parse(raw, parse_profile(content | {"empty_is_missing": True}, "p"), ImportContext("x.csv"))
+    assert "columns" not in [reject.code for reject in every.rejected]
