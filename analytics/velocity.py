@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from analytics.forecast import forecast
+from analytics.levelling import change_between_epochs
 from analytics.method import aware, make_run, time_of, year_of
 from analytics.preparation import Prepared, VelocityParameters, given_sigmas, prepare
 from analytics.rate_changes import acceleration_of, find_rate_change
 from analytics.sampling import Samples, typical_interval_d
-from analytics.trajectory import SEASONAL_SPAN_A, TrajectoryFit, change_between_epochs, model_as_json
+from analytics.trajectory import SEASONAL_SPAN_A, TrajectoryFit, model_as_json
 from domain.finding import Finding, FindingKind, Outcome, Scalar
 from domain.model import StationEvent, ValueKind
 from domain.quality import Quality

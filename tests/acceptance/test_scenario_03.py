@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analytics import AnalysisSettings, Samples, analyse_datastream
-from analytics.trajectory import change_between_epochs, levelling_sigma_mm
+from analytics.levelling import change_between_epochs, levelling_sigma_mm
 
 
 @pytest.mark.parametrize(

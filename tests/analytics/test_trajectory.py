@@ -7,13 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analytics.levelling import change_between_epochs, levelling_sigma_mm
 from analytics.trajectory import (
     TrajectoryModel,
-    change_between_epochs,
     choose_model,
     fit_trajectory,
     fit_weighted,
-    levelling_sigma_mm,
     model_as_json,
     model_from_json,
 )
