@@ -156,7 +156,7 @@ class Inbox:
     def _trouble(self, path: Path, fault: OSError) -> None:
         """Tell once of what cannot be read; it is tried again, and holds up nothing else."""
         if self._troubled.get(path) != str(fault):
-            LOG.warning("%s cannot be read (%s); it stays and is tried again", path, fault)
+            LOG.warning("%s cannot be read or moved (%s); it stays and is tried again", path, fault)
         self._troubled[path] = str(fault)
         self.metrics.put(files_unreadable=len(self._troubled))
 
