@@ -24,6 +24,7 @@ from storage.database import Connection, refusals_are_conflicts
 from storage.json_values import jsonb
 from storage.prepare import Prepared, equal_rows, prepare, spans
 from storage.queries import load_statements
+from storage.repeats import superseded_repeats
 
 SQL = load_statements("observations")
 LOCK_BUCKETS = 1024
@@ -53,6 +54,7 @@ def commit_batch(connection: Connection, batch: Batch) -> CommitCounts:
             outcome = np.full(len(prepared.rows), DUPLICATE, dtype=np.int8)
         else:
             outcome = _classify(connection, prepared.rows)
+            outcome[superseded_repeats(connection, batch, np.flatnonzero(outcome == CORRECTED))] = DUPLICATE
         corrected_lines = _merge(connection, prepared, outcome, stamp)
         with _kept_plans(connection):
             _keep_raws(connection, batch, stamp)

@@ -127,6 +127,21 @@ FROM staged_observation AS staged
 JOIN observation AS stored USING (datastream_id, phenomenon_time)
 WHERE staged.ordinal = ANY (%(ordinals)s) AND stored.phenomenon_time BETWEEN %(first)s AND %(last)s;
 
+-- name: superseded_repeats
+-- Staged rows that say what a payload of this batch said before, when it came the first time, and what was corrected since. Flags are not
+-- compared: quality control may have changed them meanwhile. Where a batch is of one payload alone, and what is stored is of that payload
+-- too, it was read in another way since, and is so again now.
+SELECT DISTINCT staged.ordinal
+FROM staged_observation AS staged
+JOIN observation_revision AS before USING (datastream_id, phenomenon_time)
+WHERE staged.ordinal = ANY (%(ordinals)s)
+  AND (before.result, before.sigma, before.phenomenon_end) IS NOT DISTINCT FROM (staged.result, staged.sigma, staged.phenomenon_end)
+  AND EXISTS (SELECT FROM raw_payload AS payload WHERE payload.batch_id = before.batch_id AND payload.sha256 = ANY (%(digests)s))
+  AND NOT (%(is_one)s AND EXISTS (
+      SELECT FROM observation AS stored JOIN raw_payload AS payload USING (batch_id)
+      WHERE stored.datastream_id = staged.datastream_id AND stored.phenomenon_time = staged.phenomenon_time
+        AND payload.sha256 = ANY (%(digests)s)));
+
 -- name: keep_revisions
 INSERT INTO observation_revision (datastream_id, phenomenon_time, phenomenon_end, result, sigma, quality, quality_reasons, result_time,
                                   received_at, batch_id, superseded_by)

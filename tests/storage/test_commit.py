@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -42,6 +43,53 @@ def test_a_correction_keeps_what_was_said_before(observations: ObservationReposi
     kept = observations.revisions(id_of(datastream), BEGIN + timedelta(hours=1))
     assert [(row.result, row.batch_id, row.superseded_by) for row in kept] == [(2.0, first.batch_id, second.batch_id)]
     assert observations.series(id_of(datastream)).result.tolist() == [1.0, 2.5, 3.0, 4.0]
+
+
+def of_payload(datastream: Datastream, body: bytes, value: float, source_kind: str) -> Batch:
+    raw = RawPayload("test", hashlib.sha256(body).hexdigest(), len(body), BEGIN, body=body)
+    return replace(batch_of(datastream, [0], [value], source_kind=source_kind), raws=(raw,))
+
+
+@pytest.mark.parametrize("source_kind", ["mqtt", "tcp", "inbox", "replay"])
+def test_a_payload_that_comes_again_does_not_undo_what_corrected_it(
+    observations: ObservationRepository, datastream: Datastream, source_kind: str
+) -> None:
+    observations.commit(of_payload(datastream, b"a", 1.0, "inbox"))
+    observations.commit(of_payload(datastream, b"b", 2.0, "file"))
+    again = observations.commit(of_payload(datastream, b"a", 1.0, source_kind))
+    assert (again.accepted, again.duplicate, again.corrected, again.ledger_seq) == (0, 1, 0, None)
+    assert observations.series(id_of(datastream)).result.tolist() == [2.0]
+    assert len(observations.revisions(id_of(datastream), BEGIN)) == 1
+
+
+def test_another_payload_with_the_old_value_and_a_person_who_imports_again_are_heard(
+    observations: ObservationRepository, datastream: Datastream
+) -> None:
+    observations.commit(of_payload(datastream, b"a", 1.0, "mqtt"))
+    observations.commit(of_payload(datastream, b"b", 2.0, "mqtt"))
+    assert observations.commit(of_payload(datastream, b"c", 1.0, "mqtt")).corrected == 1
+    assert observations.commit(of_payload(datastream, b"b", 2.0, "mqtt")).duplicate == 1
+    assert observations.commit(of_payload(datastream, b"b", 2.0, "file")).corrected == 1
+    assert observations.series(id_of(datastream)).result.tolist() == [2.0]
+
+
+def test_a_payload_that_says_another_thing_by_a_better_profile_corrects_when_it_is_run_again(
+    observations: ObservationRepository, datastream: Datastream
+) -> None:
+    observations.commit(of_payload(datastream, b"a", 100.0, "inbox"))
+    for value in (1.0, 100.0, 1.0):  # and back again, where the better one was worse
+        assert observations.commit(of_payload(datastream, b"a", value, "replay")).corrected == 1
+        assert observations.series(id_of(datastream)).result.tolist() == [value]
+
+
+def test_a_message_that_came_with_its_correction_and_comes_again_alone_changes_nothing(
+    observations: ObservationRepository, datastream: Datastream
+) -> None:
+    first, second = of_payload(datastream, b"a", 1.0, "mqtt"), of_payload(datastream, b"b", 2.0, "mqtt")
+    both = batch_of(datastream, [0, 0], [1.0, 2.0], source_kind="mqtt")
+    observations.commit(replace(both, raws=(*first.raws, *second.raws)))
+    assert observations.commit(first).duplicate == 1
+    assert observations.series(id_of(datastream)).result.tolist() == [2.0]
 
 
 def reasons_of(*words: str) -> Any:
