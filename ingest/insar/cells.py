@@ -18,13 +18,13 @@ from domain.machine_code import Loop, load
 SKIP, PID, PLACE, ATTRIBUTE, EPOCH = range(5)
 """What a column is for."""
 
-_TENS = 10.0 ** np.arange(23)
-"""Powers of ten that are exact in float64: a whole number below 2^53 divided by one of them is rounded once.
+_TENS = np.concatenate([10.0 ** np.arange(23), -(10.0 ** np.arange(23))])
+"""Powers of ten that are exact in float64, and their negatives: a whole number below 2^53 divided by one of them is rounded once.
 
 Reference: Clinger 1990, doi:10.1145/93542.93557."""
 
-_SINGLE_TENS = (10.0 ** np.arange(11)).astype(np.float32)
-"""Powers of ten that are exact in float32."""
+_SINGLE_TENS = np.concatenate([_TENS[:11], -_TENS[:11]]).astype(np.float32)
+"""Powers of ten that are exact in float32, and their negatives."""
 
 _PID_WIDTH = 32
 """Identifiers of no more bytes are copied by the loop itself."""

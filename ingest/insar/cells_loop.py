@@ -23,7 +23,9 @@ _TOO_LARGE = 10_000
 _LEAST, _MOST = 1.2e-38, 3.4e38
 """Magnitudes within which float32 has all its bits."""
 
-_NONE, _ONE, _EIGHT, _SIXTEEN, _TOP_BYTE, _SIXTY_THREE, _SIXTY_FOUR = map(np.uint64, (0, 1, 8, 16, 56, 63, 64))
+_NONE, _ONE, _SEVEN, _EIGHT, _SIXTEEN, _TOP_BYTE, _SIXTY_THREE, _SIXTY_FOUR = map(np.uint64, (0, 1, 7, 8, 16, 56, 63, 64))
+_TENS, _SINGLE_TENS = np.uint64(23), np.uint64(11)
+"""How many powers of ten there are in the tables; their negatives follow."""
 _BITS_OF_EIGHT = np.uint64(3)
 _TEN_TO_EIGHT = np.uint64(10**8)
 _ONES, _HIGHS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
@@ -71,10 +73,9 @@ def _not_digits(digits: Any) -> Any:
 
 
 @inlined
-def _low_bytes(count: Any) -> Any:
-    """Return a word whose first bytes, none to all eight, are full."""
-    half = (count * _EIGHT) >> _ONE
-    return ((_ONE << half) << half) - _ONE
+def _bytes_before(found: Any) -> Any:
+    """Return a word whose bytes before the one that was found are full; all are where none was found."""
+    return ((found & (_NONE - found)) >> _SEVEN) - _ONE
 
 
 @inlined
@@ -164,24 +165,26 @@ def scan_rows(  # noqa: PLR0912, PLR0915 - calls between compiled functions cost
                     word = _word_at(text, at)
                     end = _first_of(word, line_ends if last else cell_ends)
                     negative = np.uint64((word & _LOW) == np.uint64(_MINUS))
-                    signed = 1 - 2 * np.int64(negative)
                     if end != 0:
                         word >>= negative * _EIGHT
                         wide = _trailing_zeros(end) >> _BITS_OF_EIGHT
                         count = wide - negative
-                        before = _trailing_zeros(_first_of(word, _POINTS)) >> _BITS_OF_EIGHT
+                        point = _first_of(word, _POINTS)
+                        before = _trailing_zeros(point) >> _BITS_OF_EIGHT
                         pointed = np.uint64(before < count)
-                        below = _low_bytes(before)
+                        below = _bytes_before(point)
                         count -= pointed
                         decimals = pointed * (count - before)
                         digits = (((word & below) | ((word >> _EIGHT) & ~below)) ^ _ZEROS) << ((_EIGHT - count) * _EIGHT)
                         if count != 0 and _not_digits(digits) == 0:
-                            whole_digits = _converted(digits)
+                            whole_digits = np.int64(_converted(digits))
                             if kind == PLACE:
-                                places[row * places_wide + slot[column]] = signed * (np.float64(whole_digits) / tens[decimals])
+                                places[row * places_wide + slot[column]] = (
+                                    np.float64(whole_digits) / tens[decimals + negative * _TENS]
+                                )
                             else:
                                 # At most seven digits are exact in float32, and so are their powers of ten: the quotient is rounded once.
-                                single = np.float32(signed) * (np.float32(whole_digits) / single_tens[decimals])
+                                single = np.float32(whole_digits) / single_tens[decimals + negative * _SINGLE_TENS]
                                 _put(single, kind, row, slot[column], attributes, lines, values, values_wide)
                             at += wide + _ONE
                             continue
@@ -191,8 +194,9 @@ def scan_rows(  # noqa: PLR0912, PLR0915 - calls between compiled functions cost
                             _trailing_zeros(_first_of(word_after, line_ends if last else cell_ends)) >> _BITS_OF_EIGHT
                         )
                         word = (word >> (negative * _EIGHT)) | ((word_after << _ONE) << (_SIXTY_THREE - negative * _EIGHT))
-                        before = _trailing_zeros(_first_of(word, _POINTS)) >> _BITS_OF_EIGHT
-                        below = _low_bytes(before)
+                        point = _first_of(word, _POINTS)
+                        before = _trailing_zeros(point) >> _BITS_OF_EIGHT
+                        below = _bytes_before(point)
                         count = wide - negative - _ONE
                         first = (
                             (word & below) | (((word >> _EIGHT) | ((word_after >> (negative * _EIGHT)) << _TOP_BYTE)) & ~below)
@@ -206,14 +210,14 @@ def scan_rows(  # noqa: PLR0912, PLR0915 - calls between compiled functions cost
                             second = first << shift
                             first = _NONE
                         if wide < _SIXTEEN and before < _EIGHT and (_not_digits(first) | _not_digits(second)) == 0:
-                            whole_digits = _converted(first) * _TEN_TO_EIGHT + _converted(second)
-                            double = np.float64(whole_digits) / tens[count - before]
+                            whole_digits = np.int64(_converted(first) * _TEN_TO_EIGHT + _converted(second))
+                            double = np.float64(whole_digits) / tens[count - before + negative * _TENS]
                             if kind == PLACE:
-                                places[row * places_wide + slot[column]] = signed * double
+                                places[row * places_wide + slot[column]] = double
                                 at += wide + _ONE
                                 continue
                             if _is_rounded_once(double):
-                                _put(np.float32(signed * double), kind, row, slot[column], attributes, lines, values, values_wide)
+                                _put(np.float32(double), kind, row, slot[column], attributes, lines, values, values_wide)
                                 at += wide + _ONE
                                 continue
                 value = np.nan
