@@ -139,6 +139,12 @@ class Database:
         with self.transaction() as connection:
             connection.execute("SELECT 1")
 
+    def knock(self) -> None:
+        """Raise `UnavailableError` with what the server says where it takes no new connection; the pool would wait longer, and know less."""
+        why = self._why_none()
+        if why:
+            raise unreachable("no connection", why)
+
     def listen(self, channel: str) -> Listener:
         """Return a listener on a notification channel, with a connection of its own."""
         return Listener(self.url, channel)

@@ -42,6 +42,13 @@ class DatabaseCollector(Collector):
             self.gauges = GaugeRepository(self.container.db)
         return self.gauges.read(now), now, HeartbeatRepository(self.container.db).recent(MISSED_FOR)
 
+    def _why_late(self) -> str:
+        try:
+            self.container.db.knock()
+        except GroundWatchError as error:
+            return error.code
+        return NO_ANSWER
+
     def describe(self) -> Iterator[Metric]:
         """Return nothing: registering must not ask the database."""
         return iter(())
@@ -55,7 +62,7 @@ class DatabaseCollector(Collector):
             log.warning("no gauges for this scrape: %s", error)
             up.add_metric([], 0)
             fault = GaugeMetricFamily("groundwatch_database_fault", "Why the database did not answer.", labels=["fault"])
-            fault.add_metric([error.code if isinstance(error, GroundWatchError) else NO_ANSWER], 1)
+            fault.add_metric([error.code if isinstance(error, GroundWatchError) else self._why_late()], 1)
             yield from (up, fault)
             return
         up.add_metric([], 1)

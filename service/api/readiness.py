@@ -65,7 +65,9 @@ class Readiness:
             try:
                 found = list(self._database.answer())
             except TimeoutError as late:
-                found = [Check("database", False, f"the database gives {late}. Remedy: {_HANGS_REMEDY}")]
+                refused = self._checked("database", self._knock)
+                hangs = Check("database", False, f"the database gives {late}. Remedy: {_HANGS_REMEDY}")
+                found = [hangs if refused.ok else refused]
             found += [self._checked("broker", self._broker), self._checked("disk", self._disk)]
             self._kept = (time.monotonic(), found)
             return found
@@ -88,6 +90,10 @@ class Readiness:
 
     def _ping(self) -> str | None:
         self.container.db.ping()
+        return None
+
+    def _knock(self) -> str | None:
+        self.container.db.knock()
         return None
 
     def _migrations(self) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from domain.errors import UnavailableError
+from domain.errors import ConnectionLimitError, UnavailableError
 from service.api import metrics, readiness
 from service.api.app import create_app
 from service.api.deadline import Deadline
@@ -33,6 +33,7 @@ class Hanging:
     def __init__(self) -> None:
         self.go = threading.Event()
         self.asked = 0
+        self.refusal: UnavailableError | None = None
 
     def ping(self) -> None:
         self.asked += 1
@@ -41,6 +42,10 @@ class Hanging:
 
     def read(self, now: datetime) -> None:
         self.ping()
+
+    def knock(self) -> None:
+        if self.refusal is not None:
+            raise self.refusal
 
 
 @pytest.fixture
@@ -78,6 +83,17 @@ def test_a_scrape_says_that_the_database_does_not_answer(hanging: Hanging, tmp_p
     said = generate_latest(registry).decode()
     assert "groundwatch_database_up 0.0" in said
     assert 'groundwatch_database_fault{fault="no-answer"} 1.0' in said
+
+
+def test_a_server_that_takes_no_connection_is_told_of_in_its_own_words_before_the_pool_gives_up(
+    hanging: Hanging, tmp_path: Path
+) -> None:
+    hanging.refusal = ConnectionLimitError("too many clients already", remedy="end other clients")
+    container = container_on(hanging, tmp_path)
+    assert "too many clients" in {check.name: check.reason for check in Readiness(container, NOW).checks()}["database"]
+    registry = CollectorRegistry()
+    registry.register(DatabaseCollector(container, hanging))  # type: ignore[arg-type]
+    assert 'groundwatch_database_fault{fault="connection-limit"} 1.0' in generate_latest(registry).decode()
 
 
 def test_probes_are_answered_while_every_thread_for_requests_waits(
