@@ -27,6 +27,7 @@ Body = bytes | memoryview
 _EVERYWHERE = (180.0, 90.0)
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|nan|inf(inity)?)\s*", re.ASCII | re.IGNORECASE)
 _NOT_IN_AN_IDENTIFIER = {'"', ",", ";", "\t", "|", *map(chr, range(32))}
+_LINE_FEED = ord("\n")
 _MOSTLY_ODD = 8
 """Where one row of so many is left by the compiled pass, the file is of another kind, and pyarrow alone reads it sooner."""
 
@@ -76,15 +77,22 @@ class BlockReader:
             check_utf8=True,
         )
 
-    def read(self, body: Body, line: int, lines: int) -> PointBlock:
-        """Return the points of some whole lines, each ended by a line feed; `line` is the number of the first of them.
+    def read(self, body: Body, line: int) -> tuple[PointBlock, int]:
+        """Return the points of some whole lines, each ended by a line feed, and how many lines they are.
 
         Nothing of the body is held afterwards.
+
+        Parameters
+        ----------
+        line
+            Number of the first line in the file.
         """
-        block = (
-            self._by_scan(self.cells, body, line, lines) if self.cells else self._by_table(body, np.arange(line, line + lines))
-        )
-        return self._sound(block, body, line)
+        if self.cells:
+            block, lines, are_finite = self._by_scan(self.cells, body, line)
+        else:
+            lines = int(np.count_nonzero(np.frombuffer(body, dtype=np.uint8) == _LINE_FEED))
+            block, are_finite = self._by_table(body, np.arange(line, line + lines)), False
+        return self._sound(block, body, line, are_finite), lines
 
     def _columns(self, cells: ModuleType) -> Any:
         """Return what the compiled pass has to know of each column."""
@@ -108,18 +116,19 @@ class BlockReader:
                 slot.append(0)
         return cells.Columns(np.array(purpose, np.int8), np.array(slot, np.int32), 2, len(attributes), len(place))
 
-    def _by_scan(self, cells: ModuleType, body: Body, line: int, lines: int) -> PointBlock:
+    def _by_scan(self, cells: ModuleType, body: Body, line: int) -> tuple[PointBlock, int, bool]:
+        """Return the points, the number of lines, and whether each value is certainly finite, as those of plain rows are."""
         text = np.frombuffer(body, dtype=np.uint8)
-        found = cells.scan(text, lines, self.columns, self.delimiter[0], self.missing)
+        found = cells.scan(text, self.columns, self.delimiter[0], self.missing)
         numbers = found.line + line
         pid = found.pid if "pid" in self.read_names else self._numbered(numbers)
         block = self._block(pid, found.places.T, found.attributes, found.values, numbers)
         if not len(found.odd):
-            return block
-        if len(found.odd) * _MOSTLY_ODD > lines:
+            return block, found.lines, abs(self.profile.factor("displacement")) <= 1.0
+        if len(found.odd) * _MOSTLY_ODD > found.lines:
             self.cells = None
         rows = b"\n".join(body[start:end] for start, end in found.odd[:, :2].tolist())
-        return _in_order(block, self._by_table(rows + b"\n", found.odd[:, 2] + line))
+        return _in_order(block, self._by_table(rows + b"\n", found.odd[:, 2] + line)), found.lines, False
 
     def _by_table(self, body: Body, numbers: npt.NDArray[np.int64]) -> PointBlock:
         """Read rows by pyarrow; `numbers` are those of their lines in the file."""
@@ -249,10 +258,10 @@ class BlockReader:
         self.seen = np.insert(self.seen, place, added)
         return repeated
 
-    def _sound(self, block: PointBlock, body: Body, first_line: int) -> PointBlock:
+    def _sound(self, block: PointBlock, body: Body, first_line: int, are_finite: bool) -> PointBlock:
         """Leave out points without a place, with infinite values, without identifier or with one that came before."""
         inside = (np.abs(block.longitude_deg) <= _EVERYWHERE[0]) & (np.abs(block.latitude_deg) <= _EVERYWHERE[1])
-        infinite = _any_infinite(block.displacement_mm)
+        infinite = np.zeros(len(block), dtype=bool) if are_finite else _any_infinite(block.displacement_mm)
         for values in block.attributes.values():
             infinite |= np.isinf(values)
         named = np.char.str_len(block.pid) > 0

@@ -142,7 +142,7 @@ def scan_rows(  # noqa: PLR0912, PLR0915 - calls between compiled functions cost
     row, left, line = 0, 0, 0
     cell_ends = _ONES * np.uint64(delimiter)
     line_ends = _ONES * np.uint64(_NEWLINE)
-    while at < size:
+    while at < size and line < lines:
         begin = at
         plain: Any = True
         for column in range(columns):
@@ -280,4 +280,4 @@ def scan_rows(  # noqa: PLR0912, PLR0915 - calls between compiled functions cost
             left += 1
             at += _ONE
         line += 1
-    counts[0], counts[1] = row, left
+    counts[0], counts[1], counts[2], counts[3] = row, left, line, np.int64(at)

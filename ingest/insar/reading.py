@@ -27,8 +27,6 @@ BLOCK_BYTES = 16 * 1024 * 1024
 """Text that is parsed at once: bounds the memory of an import, and lets the parser work on a block while the one before is stored."""
 
 _MATLAB_TO_UNIX_DAYS = 719_529
-_LINE_FEED = ord("\n")
-_COUNTED_AT_ONCE = 1 << 16
 _LONGEST_LINE = 64 * 1024 * 1024
 
 
@@ -154,9 +152,9 @@ def read_blocks(
     while (end := rest + file.readinto(memoryview(text)[rest:])) > rest:  # type: ignore[attr-defined]
         whole = text.rfind(b"\n", 0, end) + 1
         if whole:
-            lines = _lines_in(memoryview(text)[:whole])
-            yield reader.read(memoryview(text)[:whole], line, lines)
+            block, lines = reader.read(memoryview(text)[:whole], line)
             line += lines
+            yield block
         elif end == len(text):
             if end >= _LONGEST_LINE:
                 raise FormatError("a line has more than 64 MiB.", remedy="this is no delimited table")
@@ -164,15 +162,7 @@ def read_blocks(
         rest = end - whole
         text[:rest] = text[whole:end]
     if rest:
-        yield reader.read(bytes(text[:rest]) + b"\n", line, 1)
-
-
-def _lines_in(text: memoryview) -> int:
-    """Count line feeds; a part that stays in the processor's cache is compared at once."""
-    octets = np.frombuffer(text, dtype=np.uint8)
-    return sum(
-        int(np.count_nonzero(octets[at : at + _COUNTED_AT_ONCE] == _LINE_FEED)) for at in range(0, len(octets), _COUNTED_AT_ONCE)
-    )
+        yield reader.read(bytes(text[:rest]) + b"\n", line)[0]
 
 
 def sorted_header(layout: Layout) -> DeliveryHeader:

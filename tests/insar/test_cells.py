@@ -43,7 +43,7 @@ def read(body: bytes, profile: InsarProfile = PROFILE, rows: Layout = WIDE, *, c
     reader = BlockReader(rows, profile)
     if not compiled:
         reader.cells = None
-    return reader.read(body, 2, body.count(b"\n"))
+    return reader.read(body, 2)[0]
 
 
 def alike(one: PointBlock, other: PointBlock) -> None:
@@ -61,7 +61,7 @@ def alike(one: PointBlock, other: PointBlock) -> None:
 def scanned(texts: list[str], *, purpose: int = cells.EPOCH, missing: tuple[bytes, ...] = ()) -> cells.Scanned:
     body = "".join(f"{text}\n" for text in texts).encode()
     columns = cells.Columns(np.array([purpose], np.int8), np.zeros(1, np.int32), 1, 1, 1)
-    return cells.scan(np.frombuffer(body, np.uint8), len(texts), columns, ord(","), missing)
+    return cells.scan(np.frombuffer(body, np.uint8), columns, ord(","), missing)
 
 
 def nearest_float32(text: str) -> np.float32:
@@ -191,18 +191,46 @@ def test_every_mask_of_missing_epochs_comes_back(points: int, data: st.DataObjec
     alike(block, read(body, compiled=False))
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.one_of(NUMBERS, ODD), max_size=30), st.integers(1, 5))
+def test_rows_for_which_there_was_no_room_at_first_are_read_all_the_same(texts: list[str], room: int) -> None:
+    body = "".join(f"p{number},,120.5,30.5,1.5,{text},2,3,4\n" for number, text in enumerate(texts)).encode()
+    whole = read(body)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cells, "_rows_expected", lambda _: room)
+        alike(read(body), whole)
+
+
+def test_a_value_that_its_unit_makes_infinite_is_refused() -> None:
+    body = b"a,,120.5,30.5,1,3.3e38,3,4,5\nb,,120.5,30.5,1,2,3,4,5\n"
+    metres = replace(PROFILE, unit="m")
+    for compiled in (True, False):
+        found = read(body, metres, compiled=compiled)
+        assert (found.pid.tolist(), [item.line for item in found.rejected]) == ([b"b"], [2])
+
+
+def test_the_rows_of_a_text_are_guessed_from_its_beginning() -> None:
+    long, short = b"1.25,2.5\n" * 20_000, b"1\n" * 90_000
+    assert 20_000 <= cells._rows_expected(np.frombuffer(long, np.uint8)) < 22_000
+    assert cells._rows_expected(np.frombuffer(long + short, np.uint8)) < 110_000
+    columns = cells.Columns(np.full(1, cells.EPOCH, np.int8), np.zeros(1, np.int32), 1, 1, 1)
+    found = cells.scan(np.frombuffer(long + short, np.uint8), columns, ord(","), ())
+    assert (len(found.values), len(found.odd), found.lines) == (90_000, 20_000, 110_000)
+    assert found.line.tolist() == list(range(20_000, 110_000))
+
+
 def test_a_file_of_odd_rows_goes_to_the_other_reader_for_good() -> None:
     reader = BlockReader(WIDE, PROFILE)
     plain, odd = b"a,,120.5,30.5,1,2,3,4,5\n", b"b%d,,120.5,30.5, 1,2,3,4,5\n"
-    assert len(reader.read(plain * 1 + b"".join(odd % row for row in range(3)), 2, 4)) == 4
+    assert len(reader.read(plain * 1 + b"".join(odd % row for row in range(3)), 2)[0]) == 4
     assert reader.cells is None
-    assert len(reader.read(b"c,,120.5,30.5, 1,2,3,4,5\n", 6, 1)) == 1
+    assert len(reader.read(b"c,,120.5,30.5, 1,2,3,4,5\n", 6)[0]) == 1
 
 
 def test_without_a_compiler_deliveries_are_read_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ingest.insar.blocks._compiled", lambda: None)
     reader = BlockReader(WIDE, PROFILE)
-    assert reader.read(b"a,,120.5,30.5,1,2,3,4,5\n", 2, 1).displacement_mm.T.tolist() == [[2.0, 4.0, 3.0]]
+    assert reader.read(b"a,,120.5,30.5,1,2,3,4,5\n", 2)[0].displacement_mm.T.tolist() == [[2.0, 4.0, 3.0]]
 
 
 def test_where_nothing_can_be_kept_the_loop_is_compiled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
