@@ -26,8 +26,9 @@ _SCHEME = "sha256:"
 _GROWING = ".growing-"
 _PART_BYTES = 256 * 1024
 """A part stays in the processor's cache while it is read, digested and packed."""
+_WRITTEN_AT_ONCE = 32 * 1024 * 1024
 _ZSTD = {"compression_level": 1, "window_log": 17, "hash_log": 10, "min_match": 7}
-_CLOSE, _WIDE = 0, 256
+_CLOSE, _WIDE = 0, 1 << 17
 """How many places are passed over while nothing matches (zstd's `target_length`)."""
 _WORTH = 0.75
 """Matches are looked for closely where that makes this of the size; columns of numbers hardly repeat anything."""
@@ -157,14 +158,18 @@ def _write_packed(path: Path, source: Path, sha256: str) -> None:
 def _pack(reader: IO[bytes], target: IO[bytes]) -> tuple[str, int]:
     """Compress all that is read, one frame a part; return its digest and its size."""
     compress: Callable[[memoryview], bytes] | None = None
-    digest, size = hashlib.sha256(), 0
+    digest, size, unwritten = hashlib.sha256(), 0, 0
     buffer = memoryview(bytearray(_PART_BYTES))  # one for all parts: fresh memory costs as much as reading into it
     while count := reader.readinto(buffer):  # type: ignore[attr-defined]
         part = buffer[:count]
         digest.update(part)
         size += count
         compress = compress or _compressor_for(part)
-        target.write(compress(part))
+        unwritten += target.write(compress(part))
+        if unwritten >= _WRITTEN_AT_ONCE:  # otherwise all of it is written at the end, and whoever else writes then waits
+            target.flush()
+            os.fdatasync(target.fileno())
+            unwritten = 0
     return digest.hexdigest(), size
 
 

@@ -9,15 +9,13 @@ from __future__ import annotations
 import csv
 import re
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import starmap
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
 
 from domain.insar import DeliveryHeader, Float32Array, PointBlock, identifier_keys
 from domain.observation import Rejected
@@ -69,13 +67,6 @@ class BlockReader:
         self.cells = _compiled() if len(self.delimiter) == 1 else None
         self.columns = None if self.cells is None else self._columns(self.cells)
         self.missing = [word.encode() for word in profile.missing if word]
-        self.options = pa_csv.ConvertOptions(
-            column_types={name: _type(name) for name in self.read_names},
-            include_columns=self.read_names,
-            null_values=["", *profile.missing],
-            strings_can_be_null=False,
-            check_utf8=True,
-        )
 
     def read(self, body: Body, line: int) -> tuple[PointBlock, int]:
         """Return the points of some whole lines, each ended by a line feed, and how many lines they are.
@@ -132,6 +123,8 @@ class BlockReader:
 
     def _by_table(self, body: Body, numbers: npt.NDArray[np.int64]) -> PointBlock:
         """Read rows by pyarrow; `numbers` are those of their lines in the file."""
+        import pyarrow as pa
+
         try:
             table = self._parse(body)
             if table.num_rows != len(numbers):
@@ -140,7 +133,23 @@ class BlockReader:
         except pa.ArrowInvalid:
             return self._by_rows(body, numbers)
 
+    @cached_property
+    def options(self) -> Any:
+        """What pyarrow has to know of the columns."""
+        import pyarrow.csv as pa_csv
+
+        return pa_csv.ConvertOptions(
+            column_types={name: _type(name) for name in self.read_names},
+            include_columns=self.read_names,
+            null_values=["", *self.profile.missing],
+            strings_can_be_null=False,
+            check_utf8=True,
+        )
+
     def _parse(self, body: Body) -> Any:
+        import pyarrow as pa  # loaded where a row is not plain: it takes a tenth of a second
+        import pyarrow.csv as pa_csv
+
         return pa_csv.read_csv(
             pa.BufferReader(body),
             # One thread parses while others store and keep the file: several would use more of the processors for the same work.
@@ -150,6 +159,8 @@ class BlockReader:
         )
 
     def _by_rows(self, body: Body, numbers: npt.NDArray[np.int64]) -> PointBlock:
+        import pyarrow as pa
+
         kept: list[bytes] = []
         lines: list[int] = []
         rejected: list[Rejected] = []
@@ -287,11 +298,14 @@ class BlockReader:
 
 
 def _type(name: str) -> Any:
+    import pyarrow as pa
+
     return pa.string() if name == "pid" else pa.float64() if name in {"longitude", "latitude"} else pa.float32()
 
 
 def _scaled(values: Float32Array, factor: float) -> Float32Array:
-    return values if factor == 1.0 else values * np.float32(factor)
+    with np.errstate(over="ignore"):  # infinite values are refused after this
+        return values if factor == 1.0 else values * np.float32(factor)
 
 
 def _any_infinite(displacement_mm: Float32Array) -> npt.NDArray[np.bool_]:
@@ -317,6 +331,9 @@ def _in_order(one: PointBlock, other: PointBlock) -> PointBlock:
 
 def _bytes_of(column: Any) -> npt.NDArray[np.bytes_]:
     """Return texts as fixed-width bytes: texts of one length stand without gaps in Arrow's buffer."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
     array = pc.utf8_trim_whitespace(array)
     lengths = np.asarray(pc.binary_length(array).to_numpy(zero_copy_only=False))
