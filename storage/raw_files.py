@@ -26,7 +26,7 @@ _SCHEME = "sha256:"
 _GROWING = ".growing-"
 _PART_BYTES = 256 * 1024
 """A part stays in the processor's cache while it is read, digested and packed."""
-_WRITTEN_AT_ONCE = 32 * 1024 * 1024
+_WRITTEN_AT_ONCE = 8 * 1024 * 1024
 _ZSTD = {"compression_level": 1, "window_log": 17, "hash_log": 10, "min_match": 7}
 _CLOSE, _WIDE = 0, 1 << 17
 """How many places are passed over while nothing matches (zstd's `target_length`)."""
@@ -166,9 +166,10 @@ def _pack(reader: IO[bytes], target: IO[bytes]) -> tuple[str, int]:
         size += count
         compress = compress or _compressor_for(part)
         unwritten += target.write(compress(part))
-        if unwritten >= _WRITTEN_AT_ONCE:  # otherwise all of it is written at the end, and whoever else writes then waits
+        if unwritten >= _WRITTEN_AT_ONCE:
             target.flush()
-            os.fdatasync(target.fileno())
+            # What nobody needs in memory goes to the disk now, and not all of it at the end, when whoever else writes would wait.
+            os.posix_fadvise(target.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
             unwritten = 0
     return digest.hexdigest(), size
 
