@@ -39,11 +39,14 @@ class Loop:
         Where it is defined; the module is imported only to compile it.
     arguments
         A numpy type for each argument, with a `*` before it for an array: `"*u1 u8 *f4"`.
+    also
+        Modules whose constants go into the loop: a change of theirs makes another loop.
     """
 
     module: str
     function: str
     arguments: str
+    also: tuple[str, ...] = ()
 
 
 def load(loop: Loop) -> Callable[..., None]:
@@ -68,11 +71,14 @@ def load(loop: Loop) -> Callable[..., None]:
 
 
 def _digest_of(loop: Loop) -> str:
-    spec = find_spec(loop.module)
-    if spec is None or spec.origin is None:
-        raise ImportError(f"there is no module {loop.module}")
     parts = (loop.module, loop.function, loop.arguments, version("numba"), version("llvmlite"), *_processor())
-    return hashlib.sha256("\0".join(parts).encode() + Path(spec.origin).read_bytes()).hexdigest()[:32]
+    found = hashlib.sha256("\0".join(parts).encode())
+    for module in (loop.module, *loop.also):
+        spec = find_spec(module)
+        if spec is None or spec.origin is None:
+            raise ImportError(f"there is no module {module}")
+        found.update(hashlib.sha256(Path(spec.origin).read_bytes()).digest())
+    return found.hexdigest()[:32]
 
 
 @cache

@@ -38,6 +38,7 @@ _LOOP = Loop(
     "ingest.insar.cells_loop",
     "scan_rows",
     "*u1 u8 *i1 *i4 i8 i8 *u1 *i8 i8 *u1 *f8 *f4 *f8 i8 *f4 i8 *f4 i8 *u1 i8 *i8 *i8 *i8 *i8 *i8",
+    also=(__name__,),
 )
 
 

@@ -89,6 +89,21 @@ def test_a_changed_loop_is_another_loop(home: Path) -> None:
     assert len(kept(home)) == 2
 
 
+def test_a_changed_constant_of_another_module_makes_another_loop(home: Path) -> None:
+    constants = home / "constants_of_summing.py"
+    imported = SOURCE.replace("def add_up", "from constants_of_summing import FACTOR\n\n\ndef add_up")
+    (home / "summing.py").write_text(imported.replace("+= values", "+= FACTOR * values"), encoding="utf-8")
+    loop = Loop("summing", "add_up", "*f8 i8 *f8", also=("constants_of_summing",))
+    for factor in (2, 30):
+        constants.write_text(f"FACTOR = {factor}\n", encoding="utf-8")
+        for name in ("summing", "constants_of_summing"):
+            sys.modules.pop(name, None)
+        total = np.zeros(1)
+        load(loop)(np.arange(4.0), 4, total)
+        assert total[0] == 6.0 * factor
+    assert len(kept(home)) == 2
+
+
 def test_where_nothing_can_be_kept_it_is_compiled_all_the_same(home: Path) -> None:
     (home / "kept").write_text("a file, where no folder can be", encoding="utf-8")
     assert summed(np.arange(4.0)) == 6.0
